@@ -1,0 +1,1 @@
+//! What the runtime promises, stated once for both halves.
