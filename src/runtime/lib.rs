@@ -17,7 +17,6 @@ pub mod signal;
 pub mod sync;
 pub mod task;
 pub mod time;
-pub mod trace;
 
 #[cfg(not(madsim))]
 mod real;

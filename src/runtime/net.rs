@@ -431,7 +431,7 @@ mod tests {
                 if count == 0 {
                     break;
                 }
-                let offered: Vec<u8> = slices[..count].concat();
+                let offered: Vec<u8> = slices[..count].iter().flat_map(|s| s.to_vec()).collect();
                 let taken = offered.len().min(step);
                 seen.extend_from_slice(&offered[..taken]);
                 queue.advance(taken);

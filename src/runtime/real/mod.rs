@@ -62,3 +62,22 @@ pub(crate) fn open_files_max() -> u64 {
 pub(crate) fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
+
+/// An empty directory for a test, removed with it.
+#[cfg(test)]
+pub(crate) struct TestPlace {
+    directory: tempfile::TempDir,
+}
+
+#[cfg(test)]
+impl TestPlace {
+    pub(crate) fn new() -> TestPlace {
+        TestPlace {
+            directory: tempfile::tempdir().expect("a temporary directory can be made"),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+}
