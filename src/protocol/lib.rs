@@ -1,1 +1,3 @@
-//! Placeholder, replaced by its first slice.
+//! Kafka's protocol: bytes to structs and back.
+
+pub mod records;
