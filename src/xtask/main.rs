@@ -1,3 +1,37 @@
 //! Chores of the project: `cargo xtask <chore>`.
 
-fn main() {}
+mod codegen;
+mod import;
+mod notation;
+mod tree;
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Chores of the project.
+#[derive(Parser)]
+enum Chore {
+    /// Write the Rust of every message and stored record from src/protocol/schema.
+    Codegen {
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write src/protocol/schema from the JSON resources inside Kafka's jars.
+    Import {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chore::parse() {
+        Chore::Codegen { check } => codegen::run(check),
+        Chore::Import { libs, check } => import::run(&libs, check),
+    }
+}
