@@ -17,7 +17,7 @@ impl Clock {
     /// A clock whose monotonic reading begins now, at [`Mono::START`].
     pub fn start() -> Clock {
         Clock {
-            origin: Instant::now(),
+            origin: executor_now(),
         }
     }
 
@@ -31,7 +31,7 @@ impl Clock {
 
     /// The monotonic clock alone.
     pub fn mono(&self) -> Mono {
-        Mono::START + self.origin.elapsed()
+        Mono::START + executor_now().saturating_duration_since(self.origin)
     }
 
     /// The executor's moment for a reading of this clock; `None` if it lies out of the executor's range.
@@ -43,7 +43,19 @@ impl Clock {
     }
 }
 
-fn wall() -> Wall {
+/// The executor's moment, by which its timers go.
+#[cfg_attr(
+    madsim,
+    expect(
+        clippy::disallowed_methods,
+        reason = "madsim's moments are std's, under virtual time"
+    )
+)]
+pub(crate) fn executor_now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn wall() -> Wall {
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that reads the wall clock"

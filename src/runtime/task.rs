@@ -51,7 +51,7 @@ where
     F: Future + 'static,
 {
     JoinHandle {
-        task: tokio::task::spawn_local(half::task::guard(future)),
+        task: half::task::spawn_local(future),
     }
 }
 

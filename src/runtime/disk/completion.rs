@@ -64,7 +64,7 @@ impl<T> Completion<T> {
             }
             #[cfg(madsim)]
             State::Later(sleep, result) => {
-                if sleep.deadline() > tokio::time::Instant::now() {
+                if sleep.deadline() > crate::clock::executor_now() {
                     return None;
                 }
                 result.take()

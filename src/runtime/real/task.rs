@@ -26,8 +26,16 @@ thread_local! {
     static PANIC: RefCell<PanicSlot> = RefCell::default();
 }
 
+/// See [`crate::task::spawn_local`].
+pub(crate) fn spawn_local<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    tokio::task::spawn_local(guard(future))
+}
+
 /// Runs `future`; a panic in it is handed to the core, and the future never ends.
-pub(crate) async fn guard<F: Future>(future: F) -> F::Output {
+async fn guard<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let outcome = poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
