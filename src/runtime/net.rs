@@ -129,6 +129,7 @@ impl TcpStream {
     }
 
     /// Reads what is there into the free space of `buffer`; 0 at the end of the stream, or if there is no free space.
+    /// A `BytesMut` without any makes itself a little: reserve what you want to read at once.
     ///
     /// # Errors
     /// `WouldBlock` if there is nothing yet: await [`TcpStream::readable`].

@@ -72,7 +72,23 @@ impl Stream {
     }
 
     pub(crate) fn try_read<B: BufMut>(&self, buffer: &mut B) -> io::Result<usize> {
-        self.inner.try_read_buf(buffer)
+        let room = buffer.chunk_mut().len();
+        let count = self.inner.try_read_buf(buffer)?;
+        if 0 < count && count < room {
+            self.forget_readable();
+        }
+        Ok(count)
+    }
+
+    /// A read that was not filled has emptied the socket: what comes later raises a new event, and the next read
+    /// need not ask the system only to hear that there is nothing.
+    fn forget_readable(&self) {
+        let nothing = self
+            .inner
+            .try_io(Interest::READABLE, || -> io::Result<()> {
+                Err(io::ErrorKind::WouldBlock.into())
+            });
+        debug_assert!(nothing.is_err(), "nothing was read");
     }
 
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
