@@ -19,3 +19,5 @@ pub use wire::{DecodeError, Decoder, EncodeError, Encoder, Message, Request};
 
 #[cfg(test)]
 mod every;
+#[cfg(test)]
+mod golden_tests;

@@ -1,6 +1,7 @@
 //! Chores of the project: `cargo xtask <chore>`.
 
 mod codegen;
+mod golden;
 mod import;
 mod notation;
 mod tree;
@@ -14,6 +15,15 @@ use clap::Parser;
 enum Chore {
     /// Write the Rust of every message and stored record from src/protocol/schema.
     Codegen {
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
+    Golden {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
         /// Compare only, and fail if anything differs.
         #[arg(long)]
         check: bool,
@@ -32,6 +42,7 @@ enum Chore {
 fn main() -> anyhow::Result<()> {
     match Chore::parse() {
         Chore::Codegen { check } => codegen::run(check),
+        Chore::Golden { libs, check } => golden::run(&libs, check),
         Chore::Import { libs, check } => import::run(&libs, check),
     }
 }
