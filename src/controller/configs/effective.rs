@@ -253,8 +253,9 @@ impl Reader<'_> {
     fn value(&self, name: &str) -> Option<ConfigValue> {
         let key = &topic_keys()[name];
         let text = self.view.topic_value(self.own, key);
-        let parsed = text.and_then(|text| key.parse(&text).ok());
-        parsed.or_else(|| key.default.and_then(|text| key.parse(text).ok()))
+        // Ranges were checked when it was set, by what was allowed then: simulation allows tiny segments.
+        let parsed = text.and_then(|text| key.parse_type(text.trim()));
+        parsed.or_else(|| key.default.and_then(|text| key.parse_type(text)))
     }
 
     fn optional_long(&self, name: &str) -> Option<i64> {
