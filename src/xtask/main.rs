@@ -7,6 +7,9 @@
     reason = "chores run on the developer's machine, never inside the simulated broker"
 )]
 
+mod clients;
+mod crash;
+mod test;
 mod tidy;
 
 use clap::Parser;
@@ -17,12 +20,21 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
 enum Chore {
+    /// Runs the suite of a real client against a broker.
+    Clients(clients::Arguments),
+    /// Kills the broker again and again under idempotent producers.
+    Crash(crash::Arguments),
+    /// Runs the whole suite.
+    Test(test::Arguments),
     /// Checks arrows between crates, banned calls, sizes, dead files and titles.
     Tidy(tidy::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Chore::parse() {
+        Chore::Clients(arguments) => clients::run(&arguments, &root()),
+        Chore::Crash(arguments) => crash::run(&arguments, &root()),
+        Chore::Test(arguments) => test::run(&arguments, &root()),
         Chore::Tidy(arguments) => tidy::run(&arguments, &root()),
     };
     match outcome {

@@ -23,7 +23,7 @@ impl Source {
     pub fn new(path: PathBuf, room: &str, text: String, only_tests: bool) -> Source {
         let (code, comments) = split(&text);
         let tests = if only_tests {
-            vec![0..code.len()]
+            std::iter::once(0..code.len()).collect()
         } else {
             test_items(&code)
         };
