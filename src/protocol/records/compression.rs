@@ -403,41 +403,32 @@ fn skip_xerial_header(payload: &mut Bytes) -> io::Result<bool> {
 }
 
 const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// Bit of the frame's flags that says that blocks do not refer to each other.
-const LZ4_INDEPENDENT_BLOCKS: u8 = 0x20;
-/// Bit of the frame's flags that says that a checksum of the content follows the end mark.
-const LZ4_CONTENT_CHECKSUM: u8 = 0x04;
+/// Magic, flags, block size and header checksum; more if the flags say so.
+const LZ4_HEADER_BYTES: usize = 7;
+
+/// Bits of an LZ4 frame's flags.
+mod lz4_flag {
+    pub const DICTIONARY: u8 = 0x01;
+    pub const CONTENT_CHECKSUM: u8 = 0x04;
+    pub const CONTENT_SIZE: u8 = 0x08;
+    pub const BLOCK_CHECKSUMS: u8 = 0x10;
+    pub const INDEPENDENT_BLOCKS: u8 = 0x20;
+}
 
 /// One LZ4 frame. Like Kafka's, it must have independent blocks.
 struct Lz4 {
     decoder: FrameDecoder<Reader<Bytes>>,
-    /// Whether the payload ends with an end mark and what follows it, as far as that can be told from its end.
-    ends_with_mark: bool,
     ended: bool,
 }
 
 impl Lz4 {
     fn open(payload: Bytes) -> io::Result<Lz4> {
-        if !payload.starts_with(&LZ4_MAGIC) {
-            return Err(invalid("no LZ4 frame begins here"));
+        // The decoder takes the end of its input for the end of the frame, so that is looked for first.
+        if lz4_frame_bytes(&payload)? != payload.len() {
+            return Err(invalid("bytes follow the frame"));
         }
-        let flags = *payload
-            .get(4)
-            .ok_or_else(|| invalid("the frame is cut off"))?;
-        if flags & LZ4_INDEPENDENT_BLOCKS == 0 {
-            return Err(invalid("the blocks depend on each other"));
-        }
-        let after_mark = if flags & LZ4_CONTENT_CHECKSUM == 0 {
-            0
-        } else {
-            4
-        };
-        let mark_at = payload.len().checked_sub(4 + after_mark);
-        let ends_with_mark = mark_at.is_some_and(|at| payload.get(at..at + 4) == Some(&[0; 4][..]));
-        let decoder = FrameDecoder::new(payload.reader());
         Ok(Lz4 {
-            decoder,
-            ends_with_mark,
+            decoder: FrameDecoder::new(payload.reader()),
             ended: false,
         })
     }
@@ -447,18 +438,42 @@ impl Lz4 {
             return Ok(0);
         }
         let read = self.decoder.read(out)?;
-        if read > 0 {
-            return Ok(read);
-        }
-        self.ended = true;
-        if !self.ends_with_mark {
-            return Err(invalid("the frame has no end mark"));
-        }
-        if self.decoder.get_ref().get_ref().has_remaining() {
-            return Err(invalid("bytes follow the frame"));
-        }
-        Ok(0)
+        // What comes after the end would be taken for another frame.
+        self.ended = read == 0;
+        Ok(read)
     }
+}
+
+/// Walks from block to block to the end of a frame.
+fn lz4_frame_bytes(payload: &[u8]) -> io::Result<usize> {
+    let cut_off = || invalid("the frame is cut off");
+    if !payload.starts_with(&LZ4_MAGIC) {
+        return Err(invalid("no LZ4 frame begins here"));
+    }
+    let flags = *payload.get(LZ4_MAGIC.len()).ok_or_else(cut_off)?;
+    if flags & lz4_flag::INDEPENDENT_BLOCKS == 0 {
+        return Err(invalid("the blocks depend on each other"));
+    }
+    if flags & lz4_flag::DICTIONARY != 0 {
+        return Err(invalid("the frame needs a dictionary"));
+    }
+    let extra = |flag: u8, bytes: usize| if flags & flag == 0 { 0 } else { bytes };
+    let mut position = LZ4_HEADER_BYTES + extra(lz4_flag::CONTENT_SIZE, 8);
+    loop {
+        let length = payload.get(position..).and_then(|rest| rest.first_chunk());
+        // The highest bit says that the block is stored as it is.
+        let length = u32::from_le_bytes(*length.ok_or_else(cut_off)?) & 0x7fff_ffff;
+        position += 4;
+        if length == 0 {
+            position += extra(lz4_flag::CONTENT_CHECKSUM, 4);
+            break;
+        }
+        position += length as usize + extra(lz4_flag::BLOCK_CHECKSUMS, 4);
+    }
+    if position > payload.len() {
+        return Err(cut_off());
+    }
+    Ok(position)
 }
 
 /// A sequence of Zstandard frames.
