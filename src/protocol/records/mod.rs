@@ -16,8 +16,10 @@ mod control;
 mod crc;
 mod error;
 mod header;
+mod lz4;
 mod record;
 mod scan;
+mod snappy;
 pub mod validate;
 mod varint;
 
