@@ -31,6 +31,11 @@ mod state;
 mod view;
 mod voters;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod transcript_tests;
+
 pub use action::{Action, Actions, Note, ProposeError};
 pub use config::{QuorumConfig, RecoveredQuorum, StartError};
 pub use control::{ControlRecord, ControlRecordError, LeaderChange, snapshot_header};

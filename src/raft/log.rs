@@ -120,21 +120,17 @@ impl Quorum {
                 .is_some_and(|committed| id.end_offset <= committed),
             "snapshot {id} contains what is not committed"
         );
-        if let Some(oldest) = self.snapshots.written(id) {
-            assert!(
-                oldest.end_offset >= self.log.start,
-                "the log starts above {oldest}"
-            );
-            actions.push(Action::AdvanceLogStart {
-                offset: oldest.end_offset,
-            });
-            actions.push(Action::DeleteSnapshotsBefore {
-                end_offset: oldest.end_offset,
-            });
+        if let Some(offset) = self
+            .snapshots
+            .written(id)
+            .filter(|&end| end > self.log.start)
+        {
+            actions.push(Action::AdvanceLogStart { offset });
         }
     }
 
-    pub(crate) fn log_start_moved(&mut self, log_start: Offset) {
+    /// Only now do older snapshots go: until the start is durable a restart needs the one that ends at the old start.
+    pub(crate) fn log_start_moved(&mut self, log_start: Offset, actions: &mut Actions) {
         assert!(
             log_start >= self.log.start,
             "the log's start went back to {log_start}"
@@ -146,5 +142,10 @@ impl Quorum {
         );
         self.log.start = log_start;
         self.voters.truncate_from_start(log_start);
+        if self.snapshots.forget_before(log_start) {
+            actions.push(Action::DeleteSnapshotsBefore {
+                end_offset: log_start,
+            });
+        }
     }
 }

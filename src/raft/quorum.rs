@@ -179,7 +179,7 @@ impl Quorum {
             Input::LogFailed => self.stop("log failed", actions),
             Input::SnapshotWritten(id) => self.snapshot_written(id, actions),
             Input::SnapshotFailed(id) => self.snapshots.failed(id, now),
-            Input::LogStartMoved { log_start } => self.log_start_moved(log_start),
+            Input::LogStartMoved { log_start } => self.log_start_moved(log_start, actions),
             Input::Resign => self.stop("resigned", actions),
             Input::Tick => {}
         }
