@@ -18,6 +18,15 @@ pub mod request;
 pub mod snapshot;
 mod topics;
 
+#[cfg(test)]
+mod facts_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod request_tests;
+#[cfg(test)]
+mod test_support;
+
 pub use controller::{Controller, ControllerConfig, Decision};
 pub use image::MetadataImage;
 pub use records::MetadataRecord;
