@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use types::Uuid;
 
 use crate::configs::{BrokerConfigView, ConfigEntry, describe_broker, describe_topic};
 use crate::features::{self, supported_features};
@@ -12,7 +11,7 @@ use crate::image::{FeatureRange, MetadataImage, NO_LEADER};
 use crate::records::{self, MetadataRecord};
 use crate::replay::{BatchPosition, Change, Replayer};
 use crate::request::*;
-use crate::test_support::{Batch, CLUSTER_ID, Cluster, read_log};
+use crate::test_support::{Batch, CLUSTER_ID, Cluster, read_log, registration};
 
 fn replay_until(batches: &[Batch], end: i64) -> (Arc<MetadataImage>, Vec<Change>) {
     let mut replayer = Replayer::new(Arc::new(MetadataImage::empty(CLUSTER_ID)));
@@ -215,114 +214,97 @@ fn operations_leave_the_topics_and_configs_that_they_leave_in_kafka() {
     assert_eq!(configs(&ours), configs(&kafkas));
 }
 
-#[test]
-fn a_restart_writes_the_records_that_kafka_writes() {
-    let kinds = |records: &[MetadataRecord]| -> Vec<String> {
-        let kind = |record: &MetadataRecord| match record {
-            MetadataRecord::PartitionChange(change) => format!("leader {}", change.leader),
-            MetadataRecord::BrokerRegistrationChange(change) => format!(
-                "fenced {} stopping {} cordoned {:?}",
-                change.fenced, change.in_controlled_shutdown, change.cordoned_log_dirs
-            ),
-            MetadataRecord::RegisterBroker(_) => "register".to_owned(),
-            other => format!("{other:?}"),
-        };
-        records.iter().map(kind).collect()
+/// What records do to brokers and leaders, in short.
+fn kinds(records: &[MetadataRecord]) -> Vec<String> {
+    let kind = |record: &MetadataRecord| match record {
+        MetadataRecord::PartitionChange(change) => format!("leader {}", change.leader),
+        MetadataRecord::BrokerRegistrationChange(change) => {
+            format!(
+                "fenced {} stopping {}",
+                change.fenced, change.in_controlled_shutdown
+            )
+        }
+        MetadataRecord::RegisterBroker(_) => "register".to_owned(),
+        other => format!("{other:?}"),
     };
+    records.iter().map(kind).collect()
+}
+
+/// The records of Kafka's log from one offset to another, those of idleness left out.
+fn kafka_wrote(log: &'static [u8], from: i64, to: i64) -> Vec<String> {
+    let batches = read_log(log).into_iter();
+    let within = batches.filter(|b| from <= b.position.base_offset && b.last_offset <= to);
+    let kinds = within.flat_map(|batch| kinds(&batch.records));
+    kinds.filter(|kind| !kind.contains("NoOp")).collect()
+}
+
+#[test]
+fn a_clean_restart_writes_the_records_that_kafka_writes() {
     let mut cluster = Cluster::started();
     cluster.operate("create t0 partitions=2");
     let epoch = cluster.controller.image().broker(1).unwrap().epoch;
 
-    // A clean stop: leaderships end, then the broker is fenced.
+    // Leaderships end, then the broker is fenced.
     let (reply, records) = cluster.heartbeat(epoch, true);
     assert!(!reply.unwrap().should_shut_down);
     assert_eq!(
         kinds(&records),
-        [
-            "fenced 0 stopping 1 cordoned None",
-            "leader -1",
-            "leader -1"
-        ]
+        ["fenced 0 stopping 1", "leader -1", "leader -1"]
     );
+    assert_eq!(kafka_wrote(OPERATIONS_LOG, 94, 121)[..3], kinds(&records));
     let (reply, records) = cluster.heartbeat(epoch, true);
     assert!(reply.unwrap().should_shut_down);
-    assert_eq!(kinds(&records), ["fenced 1 stopping 0 cordoned None"]);
+    assert_eq!(kinds(&records), kafka_wrote(OPERATIONS_LOG, 121, 121));
 
-    // The next start: the broker leads again what nobody led.
+    // At the next start the broker leads again what nobody led.
     let epoch = cluster.register(2);
     let (_, records) = cluster.heartbeat(epoch, false);
-    let unfenced = ["fenced -1 stopping 0 cordoned None", "leader 1", "leader 1"];
-    assert_eq!(kinds(&records)[..3], unfenced);
-    let partition = cluster
-        .controller
-        .image()
-        .topic("t0")
-        .unwrap()
-        .partition(0)
-        .cloned()
-        .unwrap();
+    let expected = [
+        "fenced -1 stopping 0",
+        "leader 1",
+        "leader 1",
+        "fenced 0 stopping 0",
+    ];
+    assert_eq!(kinds(&records), expected);
+    let kafkas = kafka_wrote(OPERATIONS_LOG, 124, 152);
+    assert_eq!(
+        (&*kafkas[0], &kafkas[1..4]),
+        ("register", &kinds(&records)[..3])
+    );
+    assert_eq!(kafkas.last(), kinds(&records).last());
+    let image = cluster.controller.image();
+    let partition = image.topic("t0").unwrap().partition(0).unwrap();
     assert_eq!(
         (partition.leader_epoch, partition.isr.as_slice()),
         (2, [1].as_slice())
     );
+}
 
-    // After a kill Kafka waits for the session to end, then writes this; we know at once that the old process is dead.
-    let decision = Request::RegisterBroker(RegisterBroker {
-        broker_id: 1,
-        cluster_id: CLUSTER_ID.to_owned(),
-        incarnation_id: Uuid::from_u128(3),
-        endpoints: cluster
-            .controller
-            .image()
-            .broker(1)
-            .unwrap()
-            .endpoints
-            .clone(),
-        features: supported_features(),
-        rack: None,
-        log_dirs: vec![Uuid::from_u128(1000)],
-        previous_incarnation_is_dead: true,
-    });
-    let (response, records) = cluster.ask(&decision);
-    assert_eq!(
-        kinds(&records),
-        [
-            "leader -1",
-            "leader -1",
-            "fenced 1 stopping 0 cordoned None",
-            "register"
-        ]
-    );
-    let crash: Vec<_> = read_log(CRASH_LOG)
-        .into_iter()
-        .filter(|b| (39..=46).contains(&b.position.base_offset))
-        .collect();
-    let kafkas: Vec<_> = crash
-        .iter()
-        .flat_map(|batch| kinds(&batch.records))
-        .filter(|kind| !kind.contains("NoOp"))
-        .collect();
-    assert_eq!(
-        kafkas,
-        [
-            "leader -1",
-            "leader -1",
-            "leader -1",
-            "fenced 1 stopping 0 cordoned None",
-            "register"
-        ]
-    );
+#[test]
+fn a_start_after_a_kill_writes_the_records_that_kafka_writes() {
+    // Kafka waits for the dead broker's session to end before it writes them.
+    let expected = [
+        "leader -1",
+        "leader -1",
+        "leader -1",
+        "fenced 1 stopping 0",
+        "register",
+    ];
+    assert_eq!(kafka_wrote(CRASH_LOG, 39, 46), expected);
+    let mut cluster = Cluster::started();
+    cluster.operate("create t0 partitions=2");
+    cluster.operate("create t1 partitions=1");
+    let (response, records) = cluster.ask(&registration(3));
+    assert_eq!(kinds(&records), expected);
     let image = cluster.controller.image();
+    let epoch = image.broker(1).unwrap().epoch;
+    assert_eq!(response, Response::RegisterBroker(Ok(epoch)));
     assert_eq!(
-        response,
-        Response::RegisterBroker(Ok(image.broker(1).unwrap().epoch))
-    );
-    assert_eq!(
-        image.broker(1).unwrap().epoch,
-        image.provenance.offset,
+        epoch, image.provenance.offset,
         "the epoch is the record's offset"
     );
-    assert!(crash.last().unwrap().last_offset >= 46);
+    let (_, records) = cluster.heartbeat(epoch, false);
+    assert_eq!(kinds(&records), kafka_wrote(CRASH_LOG, 47, 51));
 }
 
 fn shown(entry: &ConfigEntry) -> String {

@@ -73,7 +73,7 @@ pub(crate) fn read_log(bytes: &'static [u8]) -> Vec<Batch> {
     batches
 }
 
-pub(crate) fn now() -> Now {
+fn now() -> Now {
     Now {
         mono: Mono::START,
         wall: Wall::from_millis(1),
@@ -169,21 +169,7 @@ impl Cluster {
     }
 
     pub(crate) fn register(&mut self, incarnation: u128) -> i64 {
-        let (response, _) = self.ask(&Request::RegisterBroker(RegisterBroker {
-            broker_id: 1,
-            cluster_id: CLUSTER_ID.to_owned(),
-            incarnation_id: Uuid::from_u128(incarnation),
-            endpoints: vec![Endpoint {
-                listener: "PLAINTEXT".to_owned(),
-                host: "127.0.0.1".to_owned(),
-                port: 29492,
-                security_protocol: 0,
-            }],
-            features: supported_features(),
-            rack: None,
-            log_dirs: vec![Uuid::from_u128(1000)],
-            previous_incarnation_is_dead: true,
-        }));
+        let (response, _) = self.ask(&registration(incarnation));
         let Response::RegisterBroker(Ok(epoch)) = response else {
             panic!("{response:?}");
         };
@@ -232,120 +218,97 @@ impl Cluster {
 
     /// One line of `operations.tsv`; returns the code of the answer and what a new topic looks like.
     pub(crate) fn operate(&mut self, line: &str) -> (&'static str, String) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let validate_only = words.contains(&"validate");
-        let name = match words[1] {
-            "EMPTY" => String::new(),
-            long if long.starts_with("LONG") => "x".repeat(long[4..].parse().unwrap()),
-            name => name.to_owned(),
-        };
-        let number = |prefix: &str| {
-            let word = words[2..].iter().find_map(|word| word.strip_prefix(prefix));
-            word.map_or(-1, |text| text.parse::<i32>().unwrap())
-        };
-        match words[0] {
-            "create" => {
-                let topic = CreatableTopic {
-                    name,
-                    num_partitions: number("partitions="),
-                    replication_factor: i16::try_from(number("rf=")).unwrap(),
-                    assignments: assignments(&words).unwrap_or_default(),
-                    configs: configs(&words),
-                };
-                let create = CreateTopics {
-                    topics: vec![topic],
-                    validate_only,
-                };
-                match self.ask(&Request::CreateTopics(create)).0 {
-                    Response::CreateTopics(replies) => match &replies[0].result {
-                        Ok(topic) => (
-                            "NONE",
-                            format!(
-                                "partitions={} rf={} configs={}",
-                                topic.num_partitions,
-                                topic.replication_factor,
-                                topic.configs.len()
-                            ),
-                        ),
-                        Err(error) => (error.code().name(), String::new()),
-                    },
-                    other => panic!("{other:?}"),
-                }
-            }
-            "delete" | "deleteid" => {
-                let selector = match words[0] {
-                    "delete" => TopicSelector::Name(name),
-                    _ => TopicSelector::Id(name.parse().unwrap()),
-                };
-                let delete = DeleteTopics {
-                    topics: vec![selector],
-                };
-                match self.ask(&Request::DeleteTopics(delete)).0 {
-                    Response::DeleteTopics(replies) => (
-                        code(replies[0].result.as_ref().err().map(|e| e.code())),
-                        String::new(),
-                    ),
-                    other => panic!("{other:?}"),
-                }
-            }
-            "grow" => {
-                let replicas = assignments(&words);
-                let topic = CreatePartitionsTopic {
-                    name,
-                    count: number("partitions="),
-                    assignments: replicas.map(|all| all.into_iter().map(|(_, ids)| ids).collect()),
-                };
-                let create = CreatePartitions {
-                    topics: vec![topic],
-                    validate_only,
-                };
-                match self.ask(&Request::CreatePartitions(create)).0 {
-                    Response::CreatePartitions(replies) => (
-                        code(replies[0].result.as_ref().err().map(|e| e.code())),
-                        String::new(),
-                    ),
-                    other => panic!("{other:?}"),
-                }
-            }
-            "alter" => {
-                let alter = IncrementalAlterConfigs {
-                    resources: vec![(resource(&words), alter_ops(&words))],
-                    validate_only,
-                };
-                match self.ask(&Request::IncrementalAlterConfigs(alter)).0 {
-                    Response::AlterConfigs(replies) => (
-                        code(replies[0].result.as_ref().err().map(|e| e.code())),
-                        String::new(),
-                    ),
-                    other => panic!("{other:?}"),
-                }
-            }
-            "feature" => {
-                let upgrade_type = match words.get(3) {
-                    Some(&"safe") => UpgradeType::SafeDowngrade,
-                    _ => UpgradeType::Upgrade,
-                };
-                let update = UpdateFeatures {
-                    updates: vec![(name, words[2].parse().unwrap(), upgrade_type)],
-                    validate_only,
-                };
-                match self.ask(&Request::UpdateFeatures(update)).0 {
-                    Response::UpdateFeatures(result) => {
-                        (code(result.err().map(|e| e.code())), String::new())
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-            other => panic!("operation {other}"),
-        }
+        summary(&self.ask(&parse_operation(line)).0)
     }
 }
 
-pub(crate) fn code(error: Option<types::ErrorCode>) -> &'static str {
-    error.map_or("NONE", |error| error.name())
+fn parse_operation(line: &str) -> Request {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let validate_only = words.contains(&"validate");
+    let name = match words[1] {
+        "EMPTY" => String::new(),
+        long if long.starts_with("LONG") => "x".repeat(long[4..].parse().unwrap()),
+        name => name.to_owned(),
+    };
+    let number = |prefix: &str| {
+        let word = words[2..].iter().find_map(|word| word.strip_prefix(prefix));
+        word.map_or(-1, |text| text.parse::<i32>().unwrap())
+    };
+    let replicas = assignments(&words);
+    match words[0] {
+        "create" => {
+            let topic = CreatableTopic {
+                name,
+                num_partitions: number("partitions="),
+                replication_factor: i16::try_from(number("rf=")).unwrap(),
+                assignments: replicas.unwrap_or_default(),
+                configs: configs(&words),
+            };
+            Request::CreateTopics(CreateTopics {
+                topics: vec![topic],
+                validate_only,
+            })
+        }
+        "delete" => Request::DeleteTopics(DeleteTopics {
+            topics: vec![TopicSelector::Name(name)],
+        }),
+        "deleteid" => {
+            let id = TopicSelector::Id(name.parse().unwrap());
+            Request::DeleteTopics(DeleteTopics { topics: vec![id] })
+        }
+        "grow" => {
+            let topic = CreatePartitionsTopic {
+                name,
+                count: number("partitions="),
+                assignments: replicas.map(|all| all.into_iter().map(|(_, ids)| ids).collect()),
+            };
+            Request::CreatePartitions(CreatePartitions {
+                topics: vec![topic],
+                validate_only,
+            })
+        }
+        "alter" => Request::IncrementalAlterConfigs(IncrementalAlterConfigs {
+            resources: vec![(resource(&words), alter_ops(&words))],
+            validate_only,
+        }),
+        "feature" => {
+            let upgrade_type = match words.get(3) {
+                Some(&"safe") => UpgradeType::SafeDowngrade,
+                _ => UpgradeType::Upgrade,
+            };
+            let updates = vec![(name, words[2].parse().unwrap(), upgrade_type)];
+            Request::UpdateFeatures(UpdateFeatures {
+                updates,
+                validate_only,
+            })
+        }
+        other => panic!("operation {other}"),
+    }
 }
 
-pub(crate) fn assignments(words: &[&str]) -> Option<Vec<(i32, Vec<i32>)>> {
+fn summary(response: &Response) -> (&'static str, String) {
+    let error = match response {
+        Response::CreateTopics(replies) => match &replies[0].result {
+            Ok(topic) => {
+                let (partitions, replicas) = (topic.num_partitions, topic.replication_factor);
+                let configs = topic.configs.len();
+                return (
+                    "NONE",
+                    format!("partitions={partitions} rf={replicas} configs={configs}"),
+                );
+            }
+            Err(error) => Some(error.code()),
+        },
+        Response::DeleteTopics(replies) => replies[0].result.as_ref().err().map(|e| e.code()),
+        Response::CreatePartitions(replies) => replies[0].result.as_ref().err().map(|e| e.code()),
+        Response::AlterConfigs(replies) => replies[0].result.as_ref().err().map(|e| e.code()),
+        Response::UpdateFeatures(result) => result.as_ref().err().map(|e| e.code()),
+        other => panic!("{other:?}"),
+    };
+    (error.map_or("NONE", |error| error.name()), String::new())
+}
+
+fn assignments(words: &[&str]) -> Option<Vec<(i32, Vec<i32>)>> {
     let text = words.iter().find_map(|word| word.strip_prefix("assign="))?;
     let parse = |(position, entry): (usize, &str)| {
         let (index, ids) = entry.split_once(':').unwrap_or((&entry[..0], entry));
@@ -361,7 +324,7 @@ pub(crate) fn assignments(words: &[&str]) -> Option<Vec<(i32, Vec<i32>)>> {
     Some(text.split(';').enumerate().map(parse).collect())
 }
 
-pub(crate) fn configs(words: &[&str]) -> Vec<(String, Option<String>)> {
+fn configs(words: &[&str]) -> Vec<(String, Option<String>)> {
     let own = ["partitions=", "rf=", "assign="];
     words[2..]
         .iter()
@@ -371,7 +334,7 @@ pub(crate) fn configs(words: &[&str]) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-pub(crate) fn resource(words: &[&str]) -> ResourceName {
+fn resource(words: &[&str]) -> ResourceName {
     let (kind, name) = words[1].split_once(':').unwrap();
     let resource_type = match kind {
         "topic" => 2,
@@ -387,7 +350,7 @@ pub(crate) fn resource(words: &[&str]) -> ResourceName {
     }
 }
 
-pub(crate) fn alter_ops(words: &[&str]) -> Vec<AlterOp> {
+fn alter_ops(words: &[&str]) -> Vec<AlterOp> {
     words[2..]
         .iter()
         .filter(|word| **word != "validate")
@@ -411,4 +374,23 @@ pub(crate) fn alter_ops(words: &[&str]) -> Vec<AlterOp> {
             }
         })
         .collect()
+}
+
+/// The one broker of a cluster starts with this incarnation.
+pub(crate) fn registration(incarnation: u128) -> Request {
+    Request::RegisterBroker(RegisterBroker {
+        broker_id: 1,
+        cluster_id: CLUSTER_ID.to_owned(),
+        incarnation_id: Uuid::from_u128(incarnation),
+        endpoints: vec![Endpoint {
+            listener: "PLAINTEXT".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: 29492,
+            security_protocol: 0,
+        }],
+        features: supported_features(),
+        rack: None,
+        log_dirs: vec![Uuid::from_u128(1000)],
+        previous_incarnation_is_dead: true,
+    })
 }
