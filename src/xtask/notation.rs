@@ -338,7 +338,10 @@ impl Schema {
                 self.messages.push(Message::heading(role, words)?);
             }
             (_, words) => {
-                ensure!(indent % 2 == 0, "indentation is two spaces a level");
+                ensure!(
+                    indent.is_multiple_of(2),
+                    "indentation is two spaces a level"
+                );
                 let message = self
                     .messages
                     .last_mut()

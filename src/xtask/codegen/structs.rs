@@ -383,7 +383,7 @@ impl<'a> Generator<'a> {
             let tags = self.read_tags(part, places)?;
             match when(self.message.flexible, part.versions) {
                 When::Always => body.push_str(&tags),
-                _ => write!(body, "if flexible {{ {tags} }}\n")?,
+                _ => writeln!(body, "if flexible {{ {tags} }}")?,
             }
         }
         let line = self.flexible_line(part, &body);
@@ -456,10 +456,10 @@ impl<'a> Generator<'a> {
         match when(self.message.flexible, part.versions) {
             When::Never => {}
             When::Always => body.push_str(&finish),
-            When::If(_) => write!(
+            When::If(_) => writeln!(
                 body,
                 "if flexible {{ {finish} }} else {{ absent(self.unknown_tagged_fields.is_empty(), \
-                 \"{}.unknown_tagged_fields\", version)?; }}\n",
+                 \"{}.unknown_tagged_fields\", version)?; }}",
                 part.name
             )?,
         }
