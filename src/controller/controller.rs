@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use types::{Limits, NodeId, Now, Offset, Prng};
 
+use crate::apply::check_partition;
 use crate::configs::BrokerConfigView;
 use crate::error::BrokerError;
 use crate::image::MetadataImage;
 use crate::records::MetadataRecord;
-use crate::replay::{BatchPosition, Change, ReplayError, Replayer, check_partition};
+use crate::replay::{BatchPosition, Change, ReplayError, Replayer};
 use crate::request::{AllocateProducerIds, ProducerIdBlock, Request, Response};
 use crate::snapshot::feature_record;
 use crate::{alter_configs, brokers, features, topics};

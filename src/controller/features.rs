@@ -17,8 +17,8 @@ pub const METADATA_VERSION_LEVEL: i16 = 30;
 /// The level of `kraft.version` that is served: voters by directory id (KIP-853).
 pub const KRAFT_VERSION_LEVEL: i16 = 1;
 
-/// Every feature of Kafka 4.3 and the levels served; level 0 is "not in force".
-const SERVED: [(&str, FeatureRange); 7] = [
+/// Every feature of Kafka 4.3 and the levels served; level 0 is "not in force", and what has no other is not to be told to clients.
+pub const SUPPORTED_FEATURES: [(&str, FeatureRange); 7] = [
     (
         METADATA_VERSION,
         FeatureRange {
@@ -45,7 +45,7 @@ const SERVED: [(&str, FeatureRange); 7] = [
 
 /// The features that a node registers with and clients are told: those of which a level above 0 is served.
 pub fn supported_features() -> BTreeMap<String, FeatureRange> {
-    SERVED
+    SUPPORTED_FEATURES
         .iter()
         .filter(|(_, range)| range.max > 0)
         .map(|&(name, range)| (name.to_owned(), range))
@@ -76,7 +76,10 @@ pub fn check_served(image: &MetadataImage) -> Result<(), FeatureError> {
 }
 
 fn check_level(name: &str, level: i16) -> Result<(), FeatureError> {
-    let Some((_, range)) = SERVED.iter().find(|(served, _)| *served == name) else {
+    let Some((_, range)) = SUPPORTED_FEATURES
+        .iter()
+        .find(|(served, _)| *served == name)
+    else {
         return Err(FeatureError::Unknown(name.to_owned()));
     };
     if (range.min..=range.max).contains(&level) {

@@ -5,6 +5,7 @@
 //! The same replay builds the state after a restart, and in every broker: [`MetadataImage`] is what the log says.
 
 mod alter_configs;
+mod apply;
 mod brokers;
 pub mod configs;
 mod controller;
@@ -18,9 +19,24 @@ pub mod request;
 pub mod snapshot;
 mod topics;
 
+#[cfg(test)]
+mod facts_tests;
+#[cfg(test)]
+mod property_tests;
+#[cfg(test)]
+mod replay_tests;
+#[cfg(test)]
+mod request_tests;
+#[cfg(test)]
+mod test_support;
+
 pub use controller::{Controller, ControllerConfig, Decision};
-pub use image::MetadataImage;
+pub use features::SUPPORTED_FEATURES;
+pub use image::{
+    BrokerImage, ConfigResource, ConfigResourceType, DIRECTORY_LOST, DIRECTORY_UNASSIGNED,
+    Endpoint, FeatureRange, MetadataImage, NO_LEADER, PartitionImage, TopicImage,
+};
 pub use records::MetadataRecord;
 pub use replay::{BatchPosition, Change, ReplayError, Replayer};
-pub use request::{Request, Response};
-pub use topics::{METADATA_TOPIC, TOPIC_NAME_LENGTH_MAX, check_topic_name};
+pub use request::{CreatableTopic, CreateTopicReply, Request, Response};
+pub use topics::{METADATA_TOPIC, TOPIC_NAME_LENGTH_MAX, check_topic_name, is_valid_topic_name};

@@ -45,6 +45,11 @@ pub fn check_topic_name(name: &str) -> Result<(), TopicNameError> {
     Ok(())
 }
 
+/// Whether a text may be a topic's name.
+pub fn is_valid_topic_name(name: &str) -> bool {
+    check_topic_name(name).is_ok()
+}
+
 struct Planned {
     topic_id: Uuid,
     configs: ConfigMap,

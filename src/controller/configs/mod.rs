@@ -10,6 +10,9 @@ mod table;
 mod validate;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use describe::{ConfigEntry, ConfigSource, ConfigSynonym, describe_broker, describe_topic};
 pub use effective::{BrokerConfigView, TopicConfig};
 pub use listeners::{Listener, Listeners};
