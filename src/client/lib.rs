@@ -1,1 +1,21 @@
-//! Placeholder, replaced by its first slice.
+//! A Kafka client over the runtime's streams: for the command line, the brokers, the tests and simulated workloads.
+//!
+//! * [`Connection`]: one pipelined connection to one broker.
+//! * [`Client`]: a cluster: its metadata, routing to leaders and coordinators, retries.
+//! * [`Producer`], [`Consumer`],.
+//!
+//! Everything lives on one core: nothing here is `Send`, and background work is tasks of the core. Time comes from a
+//! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
+
+mod backoff;
+mod client;
+mod config;
+mod connection;
+mod error;
+pub mod metadata;
+
+pub use client::{Client, Lane};
+pub use config::ClientConfig;
+pub use connection::{Connection, ConnectionOptions, Reply};
+pub use error::Error;
+pub use metadata::Metadata;
