@@ -7,15 +7,20 @@
 //! Everything lives on one core: nothing here is `Send`, and background work is tasks of the core. Time comes from a
 //! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
 
+mod accumulator;
 mod backoff;
 mod client;
 mod config;
 mod connection;
 mod error;
 pub mod metadata;
+mod partitioner;
+pub mod producer;
+mod sender;
 
 pub use client::{Client, Lane};
 pub use config::ClientConfig;
 pub use connection::{Connection, ConnectionOptions, Reply};
 pub use error::Error;
 pub use metadata::Metadata;
+pub use producer::{Producer, ProducerConfig};
