@@ -215,6 +215,23 @@ impl Connection {
         self.submit_within(request, timeout_ms).await?.await
     }
 
+    /// As [`Connection::send`], at a version of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub async fn send_at<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+    ) -> Result<R::Response, Error> {
+        let reply: Reply<R> = Reply {
+            frame: self.submit_raw(request, version, None).await?,
+            version,
+            request: PhantomData,
+        };
+        reply.await
+    }
+
     /// Queues the request, in order of the calls, and gives its answer to come. Waits only while too many are in
     /// flight.
     ///

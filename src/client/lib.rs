@@ -8,19 +8,25 @@
 //! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
 
 mod accumulator;
+mod assignor;
 mod backoff;
 mod client;
 mod config;
 mod connection;
+pub mod consumer;
 mod error;
+mod fetched;
+mod group;
 pub mod metadata;
+pub mod offsets;
 mod partitioner;
 pub mod producer;
 mod sender;
 
-pub use client::{Client, Lane};
+pub use client::{Client, CoordinatorKind, Lane};
 pub use config::ClientConfig;
 pub use connection::{Connection, ConnectionOptions, Reply};
+pub use consumer::{Consumer, ConsumerConfig};
 pub use error::Error;
 pub use metadata::Metadata;
 pub use producer::{Producer, ProducerConfig};
