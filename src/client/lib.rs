@@ -8,6 +8,7 @@
 //! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
 
 mod accumulator;
+pub mod admin;
 mod assignor;
 mod backoff;
 mod client;
