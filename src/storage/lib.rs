@@ -13,6 +13,8 @@
 mod checkpoint;
 mod config;
 mod directory;
+#[cfg(test)]
+mod directory_tests;
 mod error;
 mod files;
 mod flush;
