@@ -8,36 +8,60 @@
 )]
 
 mod clients;
+mod codegen;
 mod crash;
+mod golden;
+mod import;
+mod notation;
 mod test;
 mod tidy;
+mod tree;
 
+use anyhow::Result;
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Every chore, one line each; the work is in the module of the same name.
+/// Every chore; the work is in the module of the same name.
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
 enum Chore {
-    /// Runs the suite of a real client against a broker.
+    /// Run the suite of a real client against a broker.
     Clients(clients::Arguments),
-    /// Kills the broker again and again under idempotent producers.
+    /// Write the Rust of every message and stored record from src/protocol/schema.
+    Codegen {
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Kill the broker again and again under idempotent producers, and read everything back.
     Crash(crash::Arguments),
-    /// Runs the whole suite.
+    /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
+    Golden {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write src/protocol/schema from the JSON resources inside Kafka's jars.
+    Import {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the whole suite.
     Test(test::Arguments),
-    /// Checks arrows between crates, banned calls, sizes, dead files and titles.
+    /// Check arrows between crates, banned calls, sizes, dead files and titles.
     Tidy(tidy::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Chore::parse() {
-        Chore::Clients(arguments) => clients::run(&arguments, &root()),
-        Chore::Crash(arguments) => crash::run(&arguments, &root()),
-        Chore::Test(arguments) => test::run(&arguments, &root()),
-        Chore::Tidy(arguments) => tidy::run(&arguments, &root()),
-    };
-    match outcome {
+    match run(Chore::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -46,11 +70,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top of the workspace: two folders above this crate.
-fn root() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors()
-        .nth(2)
-        .expect("src/xtask lies two folders below the top")
-        .to_path_buf()
+fn run(chore: Chore) -> Result<ExitCode> {
+    let root = tree::root();
+    match chore {
+        Chore::Clients(arguments) => clients::run(&arguments, &root),
+        Chore::Codegen { check } => done(codegen::run(check)),
+        Chore::Crash(arguments) => crash::run(&arguments, &root),
+        Chore::Golden { libs, check } => done(golden::run(&libs, check)),
+        Chore::Import { libs, check } => done(import::run(&libs, check)),
+        Chore::Test(arguments) => test::run(&arguments, &root),
+        Chore::Tidy(arguments) => tidy::run(&arguments, &root),
+    }
+}
+
+/// A chore that fails only with an error.
+fn done(outcome: Result<()>) -> Result<ExitCode> {
+    outcome.map(|()| ExitCode::SUCCESS)
 }

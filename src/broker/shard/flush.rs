@@ -1,0 +1,114 @@
+//! The group commit: every log of the shard that waits is flushed, all together, each log once at a time.
+//!
+//! What is appended while a log's flush is under way is covered by its next one. Flushes end one by one, so that a
+//! slow file delays only its own partition.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use replica::Input;
+use storage::{FlushSet, FlushedLog};
+use types::{Now, TopicPartition};
+
+use super::Shard;
+use crate::core::Core;
+
+/// Starts the flush task if something waits for it and it does not run; else wakes it.
+pub(super) fn start_if_needed(core: &Rc<Core>) {
+    let must_start = core.with_shard(|shard| {
+        if shard.to_flush.is_empty() {
+            return false;
+        }
+        if shard.is_flushing {
+            shard.flush_wanted.notify_one();
+            return false;
+        }
+        shard.is_flushing = true;
+        true
+    });
+    if must_start {
+        runtime::task::spawn_local(run(Rc::clone(core)));
+    }
+}
+
+/// Flushes until nothing waits.
+async fn run(core: Rc<Core>) {
+    let wanted = core.with_shard(|shard| Rc::clone(&shard.flush_wanted));
+    let mut set = FlushSet::start(Vec::new());
+    loop {
+        let handles = core.with_shard(Shard::begin_flushes);
+        if !handles.is_empty() {
+            core.node.metrics.flushes.add(1);
+            core.node.metrics.flushed_logs.add(handles.len() as u64);
+            set.extend(handles);
+        }
+        if set.is_empty() {
+            core.with_shard(|shard| shard.is_flushing = false);
+            return;
+        }
+        let ended = runtime::select! {
+            biased;
+            ended = ended_flushes(&mut set) => ended,
+            () = wanted.notified() => continue,
+        };
+        let now = core.now();
+        core.with_shard(|shard| {
+            for flushed in ended {
+                shard.end_flush(now, flushed);
+            }
+            shard.handle_events(now);
+        });
+        super::write::drain(&core);
+    }
+}
+
+/// All flushes that have ended by now, at least one.
+async fn ended_flushes(set: &mut FlushSet) -> Vec<FlushedLog> {
+    poll_fn(|context| {
+        let mut ended = Vec::new();
+        while let Poll::Ready(Some(flushed)) = set.poll_next(context) {
+            ended.push(flushed);
+        }
+        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended) }
+    })
+    .await
+}
+
+impl Shard {
+    fn begin_flushes(&mut self) -> Vec<storage::FlushHandle> {
+        let mut handles = Vec::new();
+        for partition in std::mem::take(&mut self.to_flush) {
+            let Some(slot) = self.slots.get_mut(&partition) else { continue };
+            if slot.is_flushing {
+                // Begun again when the present one has ended.
+                slot.must_flush_again = true;
+                continue;
+            }
+            slot.is_flushing = true;
+            handles.push(slot.log.begin_flush());
+        }
+        handles
+    }
+
+    fn end_flush(&mut self, now: Now, flushed: FlushedLog) {
+        let Some(partition) = self.partition_named(flushed.name()) else { return };
+        let slot = self.slots.get_mut(&partition).expect("it was just found");
+        slot.is_flushing = false;
+        if std::mem::take(&mut slot.must_flush_again) {
+            self.to_flush.insert(partition);
+        }
+        let generation = flushed.generation();
+        match flushed.result() {
+            Ok(end_offset) => {
+                slot.log.complete_flush(&flushed);
+                self.step(now, partition, Input::Flushed { end_offset, generation });
+            }
+            Err(failure) => self.close_directory(now, &failure),
+        }
+    }
+
+    fn partition_named(&self, name: &storage::PartitionName) -> Option<TopicPartition> {
+        self.names.get(name).copied()
+    }
+}

@@ -1,0 +1,112 @@
+//! One partition on its shard: the machine, the log, and what is between them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use protocol::records::validate::ValidatedBatch;
+use replica::{BatchSummary, Replica};
+use storage::{AppendBatch, Log};
+use types::{LeaderEpoch, Offset};
+
+use super::waiters::Waiters;
+use crate::image::TopicConfig;
+
+/// A partition that this node leads.
+pub(super) struct Slot {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    pub replica: Replica,
+    pub log: Log,
+    /// The configs in force, as last told to the machine and the log.
+    pub config: Arc<TopicConfig>,
+    /// The batch that the machine is being asked about, until it says where to append it.
+    offered: Option<(u64, ValidatedBatch)>,
+    /// Appends that the machine has asked for and nobody has begun to write.
+    pub queue: VecDeque<AppendBatch>,
+    /// Whether a job of the log is under way: then nothing else may be begun.
+    pub is_busy: bool,
+    pub is_flushing: bool,
+    /// Whether a flush was asked for while one was under way.
+    pub must_flush_again: bool,
+    /// What the log shall do when it is free, in order.
+    pub jobs: VecDeque<Job>,
+    pub waiters: Waiters,
+}
+
+/// Something other than appending that a log has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Job {
+    /// Move the log's start up.
+    AdvanceLogStart(Offset),
+    /// Remove what retention lets go.
+    Retain,
+    /// Write down which epoch began where.
+    WriteEpochs,
+}
+
+impl Slot {
+    /// A slot over a machine and its log.
+    pub fn new(topic: Arc<str>, replica: Replica, log: Log, config: Arc<TopicConfig>) -> Slot {
+        Slot {
+            topic,
+            replica,
+            log,
+            config,
+            offered: None,
+            queue: VecDeque::new(),
+            is_busy: false,
+            is_flushing: false,
+            must_flush_again: false,
+            jobs: VecDeque::new(),
+            waiters: Waiters::default(),
+        }
+    }
+
+    /// Holds the batch that the machine is asked about next.
+    pub fn offer(&mut self, token: u64, batch: ValidatedBatch) {
+        assert!(self.offered.is_none(), "one batch is offered at a time");
+        self.offered = Some((token, batch));
+    }
+
+    /// Drops the batch if the machine did not take it.
+    pub fn withdraw_offer(&mut self) {
+        self.offered = None;
+    }
+
+    /// Queues the offered batch at its offset.
+    pub fn take_offer(&mut self, token: u64, base_offset: Offset, leader_epoch: LeaderEpoch) {
+        let (offered, batch) = self.offered.take().expect("the machine appends what was offered");
+        assert_eq!(offered, token, "the machine appends what was offered");
+        let header = batch.header_at(base_offset, leader_epoch);
+        self.queue.push_back(AppendBatch { header, records: batch.records });
+    }
+
+    /// Queues a job unless the same waits already.
+    pub fn push_job(&mut self, job: Job) {
+        if !self.jobs.contains(&job) {
+            self.jobs.push_back(job);
+        }
+    }
+
+    /// Whether there is something to begin.
+    pub fn has_work(&self) -> bool {
+        !self.is_busy && !(self.queue.is_empty() && self.jobs.is_empty())
+    }
+}
+
+/// What the machine needs to know of a batch.
+pub(super) fn summary_of(batch: &ValidatedBatch) -> BatchSummary {
+    let header = &batch.header;
+    BatchSummary {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        record_count: header.record_count,
+        last_offset_delta: header.last_offset_delta,
+        max_timestamp: batch.max_timestamp,
+        log_append_time: batch.log_append_time,
+        is_transactional: header.is_transactional(),
+        is_control: header.is_control(),
+        size_bytes: u32::try_from(batch.size_bytes()).expect("a batch is below 2 GiB"),
+    }
+}

@@ -1,0 +1,145 @@
+//! What the quorum machine wants done.
+
+use thiserror::Error;
+use types::{ErrorCode, LeaderEpoch, Offset};
+
+use crate::{ControlRecord, QuorumState, SnapshotId};
+
+/// Why a proposal was not appended, or will not be committed by this leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum ProposeError {
+    /// This node does not lead the quorum, or not in the epoch the proposal was decided in.
+    #[error("this node does not lead the quorum in epoch {epoch}")]
+    NotLeader {
+        /// The proposal's.
+        epoch: LeaderEpoch,
+    },
+}
+
+impl ProposeError {
+    /// Kafka's code.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            ProposeError::NotLeader { .. } => ErrorCode::NotController,
+        }
+    }
+}
+
+/// What the quorum machine wants done, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Make `quorum-state` hold this durably, then report [`crate::Input::StatePersisted`].
+    PersistState(QuorumState),
+    /// Append one control batch with these records.
+    AppendControl {
+        /// Offset of its first record.
+        base_offset: Offset,
+        /// The epoch to write into the header.
+        leader_epoch: LeaderEpoch,
+        /// Timestamp of the batch and its records, wall milliseconds.
+        timestamp: i64,
+        /// Its records.
+        records: Vec<ControlRecord>,
+    },
+    /// Append the batch of `token`.
+    Append {
+        /// Whose.
+        token: u64,
+        /// Offset of its first record.
+        base_offset: Offset,
+        /// The epoch to write into the header.
+        leader_epoch: LeaderEpoch,
+    },
+    /// Throw away every append not yet written; all lie at or above `from_offset`.
+    DropAppends {
+        /// Where the log ends.
+        from_offset: Offset,
+    },
+    /// A proposal was refused: nothing was appended.
+    Refuse {
+        /// Whose.
+        token: u64,
+        /// Why.
+        error: ProposeError,
+    },
+    /// Flush the log; acknowledgements wait for it.
+    NeedFlush,
+    /// Everything below `up_to` is committed, for ever: apply it.
+    Commit {
+        /// The high watermark.
+        up_to: Offset,
+    },
+    /// This node leads in `epoch`, and everything up to the start of the epoch is committed: the controller may decide.
+    LeadershipGained {
+        /// The epoch; proposals name it.
+        epoch: LeaderEpoch,
+    },
+    /// This node led in `epoch` and no longer does: the controller forgets what is not committed and answers nothing more.
+    /// What was proposed may or may not be committed by a later leader.
+    LeadershipLost {
+        /// The epoch.
+        epoch: LeaderEpoch,
+    },
+    /// Write a snapshot of the image, which stands at exactly this end offset; report how it went.
+    TakeSnapshot(SnapshotId),
+    /// Move the log's start up to `offset`, the end of a snapshot that stays; report [`crate::Input::LogStartMoved`].
+    AdvanceLogStart {
+        /// The new start.
+        offset: Offset,
+    },
+    /// Snapshots that end below `end_offset` are of no more use.
+    DeleteSnapshotsBefore {
+        /// End offset of the oldest that stays.
+        end_offset: Offset,
+    },
+    /// Something worth a line in a trace, a transcript, a coverage mark.
+    Note(Note),
+}
+
+/// A line for trace, golden transcript and coverage mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// What happened: fixed words, the name of its coverage mark.
+    pub what: &'static str,
+    /// Up to three named figures; unused ones have an empty name.
+    pub figures: [(&'static str, i64); 3],
+}
+
+/// The actions of one or more steps, in order. The driver keeps one and empties it after each step.
+#[derive(Default, Debug)]
+pub struct Actions {
+    items: Vec<Action>,
+}
+
+impl Actions {
+    /// An empty list.
+    pub fn new() -> Actions {
+        Actions::default()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Takes every action out, in order; the room is kept for the next step.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
+        self.items.drain(..)
+    }
+
+    /// The actions, in order.
+    pub fn as_slice(&self) -> &[Action] {
+        &self.items
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.items.push(action);
+    }
+
+    pub(crate) fn note(&mut self, what: &'static str, figures: &[(&'static str, i64)]) {
+        assert!(figures.len() <= 3, "a note has at most three figures");
+        let mut all = [("", 0); 3];
+        all[..figures.len()].copy_from_slice(figures);
+        self.push(Action::Note(Note { what, figures: all }));
+    }
+}

@@ -1,0 +1,121 @@
+//! What a replica wants done.
+
+use types::{LeaderEpoch, Offset};
+
+use crate::{DeleteRecordsError, ProduceError};
+
+/// The answer to a batch that was acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProduceOk {
+    /// Offset of its first record; for a duplicate, that of the first append.
+    pub base_offset: Offset,
+    /// The broker's append time in milliseconds, if the topic stamps it.
+    pub log_append_time: Option<i64>,
+    /// The log's start when the answer was given.
+    pub log_start_offset: Offset,
+}
+
+/// What a replica wants done, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Write the batch of `token` at exactly `base_offset`, with `leader_epoch` in its header.
+    Append {
+        /// Whose batch.
+        token: u64,
+        /// Offset of its first record.
+        base_offset: Offset,
+        /// The epoch to write into the header.
+        leader_epoch: LeaderEpoch,
+    },
+    /// Throw away every append not yet written; all lie at or above `from_offset`.
+    DropAppends {
+        /// Where the log ends.
+        from_offset: Offset,
+    },
+    /// Answer a produce.
+    Reply {
+        /// Whose.
+        token: u64,
+        /// The answer.
+        result: Result<ProduceOk, ProduceError>,
+    },
+    /// Move the log's start up to `offset`, make that durable, then report [`crate::Input::LogStartMoved`].
+    AdvanceLogStart {
+        /// The new start.
+        offset: Offset,
+    },
+    /// Answer a deletion.
+    ReplyDeleteRecords {
+        /// Whose.
+        token: u64,
+        /// The low watermark, or why not.
+        result: Result<Offset, DeleteRecordsError>,
+    },
+    /// The high watermark moved: publish it, wake who waits for data.
+    HighWatermark {
+        /// Its new value.
+        offset: Offset,
+    },
+    /// The last stable offset moved: publish it, wake who waits for committed data.
+    LastStable {
+        /// Its new value.
+        offset: Offset,
+    },
+    /// Flush the log. It is a state, not a count: one flush that begins after this covers every such action before it.
+    NeedFlush {
+        /// Whether answers or visibility wait for it; otherwise it may be done in the background.
+        awaited: bool,
+    },
+    /// Write the leader epoch checkpoint from [`crate::Replica::epochs`].
+    WriteEpochs,
+    /// Something worth a line in a trace, a transcript, a coverage mark.
+    Note(Note),
+}
+
+/// A line for trace, golden transcript and coverage mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// What happened: fixed words, the name of its coverage mark.
+    pub what: &'static str,
+    /// Up to three named figures; unused ones have an empty name.
+    pub figures: [(&'static str, i64); 3],
+}
+
+/// The actions of one or more steps, in order. The driver keeps one and empties it after each step.
+#[derive(Default, Debug)]
+pub struct Actions {
+    items: Vec<Action>,
+}
+
+impl Actions {
+    /// An empty list.
+    pub fn new() -> Actions {
+        Actions::default()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Takes every action out, in order; the room is kept for the next step.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
+        self.items.drain(..)
+    }
+
+    /// The actions, in order.
+    pub fn as_slice(&self) -> &[Action] {
+        &self.items
+    }
+
+    pub(crate) fn push(&mut self, action: Action) {
+        self.items.push(action);
+    }
+
+    pub(crate) fn note(&mut self, what: &'static str, figures: &[(&'static str, i64)]) {
+        assert!(figures.len() <= 3, "a note has at most three figures");
+        let mut all = [("", 0); 3];
+        all[..figures.len()].copy_from_slice(figures);
+        self.push(Action::Note(Note { what, figures: all }));
+    }
+}

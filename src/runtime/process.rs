@@ -1,0 +1,13 @@
+//! What the operating system grants this process.
+
+/// How many descriptors the process may have open. The first call raises the soft limit to the hard one.
+///
+/// Simulated: a fixed 65,536.
+pub fn open_files_max() -> u64 {
+    crate::half::open_files_max()
+}
+
+/// How many cores the process may run on, at least 1. Simulated: 1.
+pub fn core_count() -> usize {
+    crate::half::core_count()
+}
