@@ -1,5 +1,6 @@
 //! The composition root: starts, recovers, serves, drains and stops a node. Read this second, after `docs/ARCHITECTURE.md`.
 
+mod format;
 mod publish;
 mod shared;
 mod start;
@@ -19,7 +20,8 @@ use crate::observer::Observer;
 use crate::server::authorizer::{Authorizer, Quotas};
 
 pub use shared::{ControllerUnavailable, NodeShared, Settings};
-pub use start::start;
+pub use format::{Formatted, format};
+pub use start::{RunningNode, start};
 
 /// What a node is made of.
 pub struct NodeConfig {
