@@ -230,7 +230,17 @@ impl Play {
 
     pub(crate) fn write(&mut self, batches: usize) {
         let batches = batches.min(self.queue.len());
-        self.log.extend(self.queue.drain(..batches));
+        for written in self.queue.drain(..batches) {
+            let end = self
+                .log
+                .last()
+                .map_or(self.log_start, |last| last.end_offset);
+            assert_eq!(
+                written.base_offset, end,
+                "a batch is not appended at the log's end"
+            );
+            self.log.push(written);
+        }
         self.step(Input::Appended {
             end_offset: self.end(),
         });

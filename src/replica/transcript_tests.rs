@@ -127,9 +127,22 @@ impl Play {
             "kill" => self.restart(self.end(), &mut said),
             "power-cut" => self.restart(self.flushed, &mut said),
             "found" => self.find(&words),
-            "view" => said = self.view(),
-            "producers" => said = self.producers(),
+            _ => said = self.read(&words),
+        }
+        self.replica.check();
+        for action in self.actions.drain() {
+            let _ = writeln!(said, "{action}");
+        }
+        said
+    }
+
+    /// What changes nothing.
+    fn read(&self, words: &Words) -> String {
+        match words.first() {
+            "view" => self.view(),
+            "producers" => self.producers(),
             "epochs" => {
+                let mut said = String::new();
                 for EpochEntry {
                     epoch,
                     start_offset,
@@ -137,31 +150,27 @@ impl Play {
                 {
                     let _ = writeln!(said, "epoch {epoch} from {start_offset}");
                 }
+                said
             }
-            "latest" => said = self.latest(&words),
+            "latest" => self.latest(words),
             "epoch-end" => {
                 let epoch = words.number("epoch-end", 0) as i32;
-                said = match self
+                match self
                     .replica
                     .offset_for_leader_epoch(epoch, words.epoch("in"))
                 {
                     Ok(end) => format!("epoch {} ends at {}", end.epoch, end.end_offset),
                     Err(error) => format!("{}: {error}", error.code()),
-                };
+                }
             }
             "snapshot" => {
                 let offset = words.number("snapshot", 0);
                 let file = self.replica.producer_snapshot(offset);
                 let state = ProducerState::decode_snapshot(&file, offset, self.now.wall);
-                said = describe(&state.expect("our own snapshot"));
+                describe(&state.expect("our own snapshot"))
             }
             other => panic!("the transcript says {other:?}"),
         }
-        self.replica.check();
-        for action in self.actions.drain() {
-            let _ = writeln!(said, "{action}");
-        }
-        said
     }
 
     pub(crate) fn step(&mut self, input: Input) {
@@ -197,6 +206,14 @@ impl Play {
     pub(crate) fn write(&mut self, batches: usize) {
         let batches = batches.min(self.queue.len());
         for written in self.queue.drain(..batches) {
+            let last = self.log.last();
+            let end = last.map_or(self.log_start, |last| {
+                last.batch.last_offset(last.base_offset) + 1
+            });
+            assert_eq!(
+                written.base_offset, end,
+                "a batch is not appended at the log's end"
+            );
             self.log.push(written);
         }
         self.step(Input::Appended {

@@ -269,76 +269,77 @@ fn a_damaged_snapshot_is_refused() {
     assert_eq!(result, Err(SnapshotError::Entry(9)));
 }
 
+/// Epoch, sequence, records, what happens: `+` appended, `=` duplicate, `!` out of order, `<` old epoch.
+const STORIES: &[(&str, &[(i16, i32, i32, char)])] = &[
+    (
+        "an unknown producer may begin anywhere",
+        &[(4, 17, 2, '+'), (4, 19, 1, '+')],
+    ),
+    (
+        "a gap is refused, the next one is not",
+        &[(0, 0, 2, '+'), (0, 3, 1, '!'), (0, 2, 1, '+')],
+    ),
+    (
+        "a retry is a duplicate",
+        &[
+            (0, 0, 2, '+'),
+            (0, 2, 2, '+'),
+            (0, 0, 2, '='),
+            (0, 4, 1, '+'),
+        ],
+    ),
+    (
+        "half a retry is out of order",
+        &[(0, 0, 4, '+'), (0, 0, 2, '!'), (0, 2, 2, '!')],
+    ),
+    (
+        "a new epoch begins at 0",
+        &[(0, 5, 1, '+'), (1, 6, 1, '!'), (1, 0, 1, '+')],
+    ),
+    (
+        "an old epoch is refused",
+        &[(3, 0, 1, '+'), (2, 1, 1, '<'), (2, 0, 1, '<')],
+    ),
+    (
+        "a refused epoch changes nothing",
+        &[(0, 0, 1, '+'), (1, 1, 1, '!'), (0, 1, 1, '+')],
+    ),
+    (
+        "the sixth newest is forgotten",
+        &[
+            (0, 0, 1, '+'),
+            (0, 1, 1, '+'),
+            (0, 2, 1, '+'),
+            (0, 3, 1, '+'),
+            (0, 4, 1, '+'),
+            (0, 0, 1, '='),
+            (0, 5, 1, '+'),
+            (0, 0, 1, '!'),
+            (0, 1, 1, '='),
+        ],
+    ),
+    (
+        "sequences wrap to 0 between batches",
+        &[
+            (0, i32::MAX, 1, '+'),
+            (0, 0, 1, '+'),
+            (0, i32::MAX, 1, '='),
+            (0, 1, 1, '+'),
+        ],
+    ),
+    (
+        "and inside one",
+        &[
+            (0, i32::MAX - 1, 4, '+'),
+            (0, 2, 1, '+'),
+            (0, i32::MAX - 1, 4, '='),
+        ],
+    ),
+];
+
 #[test]
 fn sequences_of_one_producer() {
-    // Epoch, sequence, records, what happens: `+` appended, `=` duplicate, `!` out of order, `<` old epoch.
-    let stories: &[(&str, &[(i16, i32, i32, char)])] = &[
-        (
-            "an unknown producer may begin anywhere",
-            &[(4, 17, 2, '+'), (4, 19, 1, '+')],
-        ),
-        (
-            "a gap is refused, the next one is not",
-            &[(0, 0, 2, '+'), (0, 3, 1, '!'), (0, 2, 1, '+')],
-        ),
-        (
-            "a retry is a duplicate",
-            &[
-                (0, 0, 2, '+'),
-                (0, 2, 2, '+'),
-                (0, 0, 2, '='),
-                (0, 4, 1, '+'),
-            ],
-        ),
-        (
-            "half a retry is out of order",
-            &[(0, 0, 4, '+'), (0, 0, 2, '!'), (0, 2, 2, '!')],
-        ),
-        (
-            "a new epoch begins at 0",
-            &[(0, 5, 1, '+'), (1, 6, 1, '!'), (1, 0, 1, '+')],
-        ),
-        (
-            "an old epoch is refused",
-            &[(3, 0, 1, '+'), (2, 1, 1, '<'), (2, 0, 1, '<')],
-        ),
-        (
-            "a refused epoch changes nothing",
-            &[(0, 0, 1, '+'), (1, 1, 1, '!'), (0, 1, 1, '+')],
-        ),
-        (
-            "the sixth newest is forgotten",
-            &[
-                (0, 0, 1, '+'),
-                (0, 1, 1, '+'),
-                (0, 2, 1, '+'),
-                (0, 3, 1, '+'),
-                (0, 4, 1, '+'),
-                (0, 0, 1, '='),
-                (0, 5, 1, '+'),
-                (0, 0, 1, '!'),
-                (0, 1, 1, '='),
-            ],
-        ),
-        (
-            "sequences wrap to 0 between batches",
-            &[
-                (0, i32::MAX, 1, '+'),
-                (0, 0, 1, '+'),
-                (0, i32::MAX, 1, '='),
-                (0, 1, 1, '+'),
-            ],
-        ),
-        (
-            "and inside one",
-            &[
-                (0, i32::MAX - 1, 4, '+'),
-                (0, 2, 1, '+'),
-                (0, i32::MAX - 1, 4, '='),
-            ],
-        ),
-    ];
-    for (title, steps) in stories {
+    for (title, steps) in STORIES {
         let mut state = ProducerState::new();
         for (at, &(epoch, sequence, records, expected)) in steps.iter().enumerate() {
             let happened = match offer(
