@@ -152,7 +152,7 @@ impl Play {
                 }
                 said
             }
-            "latest" => self.latest(&words),
+            "latest" => self.latest(words),
             "epoch-end" => {
                 let epoch = words.number("epoch-end", 0) as i32;
                 match self
