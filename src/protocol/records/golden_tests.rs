@@ -427,3 +427,39 @@ fn batches_for_kafka() {
     compressor.write(&[]);
     assert!(!compressor.finish().is_empty());
 }
+
+/// Prints damaged requests for `GoldenRecords judge`, each with our verdict: what is accepted here, Kafka must store
+/// byte by byte alike.
+#[test]
+#[ignore = "its output is for Kafka's classes to read"]
+fn requests_for_kafka() {
+    let defaults = "timestamp_type=CreateTime before=9223372036854775807 after=3600000 compression=producer \
+                    compact=false max_message_bytes=1048588 segment_bytes=1073741824";
+    let policy = policy(&fields(defaults));
+    let mut random = types::Prng::new(4711, "requests");
+    for (_, batch, _) in golden_batches() {
+        for _ in 0..100 {
+            let mut bytes = super::hostile_tests::as_produced(&batch);
+            for _ in 0..1 + random.below(3) {
+                let at = random.below(bytes.len() as u64 - 16) as usize + 16;
+                bytes[at] = random.below(256) as u8;
+            }
+            let request = super::hostile_tests::resealed(bytes);
+            let scratch = &mut Scratch::default();
+            match validate_produce(NOW, &policy, scratch, &request, 9) {
+                Ok(validated) => {
+                    println!(
+                        "ASK {} accepted {}",
+                        to_hex(&request),
+                        to_hex(&concatenated(&validated))
+                    );
+                }
+                Err(error) => println!(
+                    "ASK {} refused {} {error}",
+                    to_hex(&request),
+                    error.error_code()
+                ),
+            }
+        }
+    }
+}

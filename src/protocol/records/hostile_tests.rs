@@ -56,7 +56,7 @@ fn try_everything(bytes: &Bytes, scratch: &mut Scratch) {
 }
 
 /// Puts the right length and checksum on bytes, so that the checks behind them are reached.
-fn resealed(mut bytes: Vec<u8>) -> Bytes {
+pub(super) fn resealed(mut bytes: Vec<u8>) -> Bytes {
     if let Ok(mut header) = BatchHeader::parse(&bytes) {
         header.batch_length = (bytes.len() - LOG_OVERHEAD_BYTES) as i32;
         header.set_crc(&bytes[BATCH_HEADER_BYTES..]);
@@ -66,7 +66,7 @@ fn resealed(mut bytes: Vec<u8>) -> Bytes {
 }
 
 /// What a client would send: base offset 0, no flags but the codec.
-fn as_produced(batch: &Batch) -> Vec<u8> {
+pub(super) fn as_produced(batch: &Batch) -> Vec<u8> {
     let mut header = *batch.header();
     header.base_offset = 0;
     header.attributes &= attribute::COMPRESSION;

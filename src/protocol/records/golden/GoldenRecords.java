@@ -4,6 +4,7 @@
 //   java -cp 'OUT:LIBS/*' GoldenRecords batches  > batches.txt
 //   java -cp 'OUT:LIBS/*' GoldenRecords verdicts > verdicts.txt
 //   java -cp 'OUT:LIBS/*' GoldenRecords describe < FILE      one batch in hex a line, described as in batches.txt
+//   java -cp 'OUT:LIBS/*' GoldenRecords judge < FILE         one request in hex a line, judged as in verdicts.txt
 
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
@@ -48,6 +49,7 @@ public class GoldenRecords {
             case "batches" -> batches();
             case "verdicts" -> verdicts();
             case "describe" -> describeInput();
+            case "judge" -> judgeInput();
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
@@ -494,6 +496,14 @@ public class GoldenRecords {
         timestampVerdicts();
         recordVerdicts();
         payloadVerdicts();
+        scheduler.shutdown();
+    }
+
+    static void judgeInput() throws Exception {
+        scheduler.startup();
+        BufferedReader in = new BufferedReader(new InputStreamReader(System.in));
+        for (String line = in.readLine(); line != null; line = in.readLine())
+            verdict("input", Policy.create(), 9, HexFormat.of().parseHex(line.trim()));
         scheduler.shutdown();
     }
 
