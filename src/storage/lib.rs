@@ -19,7 +19,11 @@ mod error;
 mod files;
 mod flush;
 mod index;
+#[cfg(test)]
+mod kafka_tests;
 mod log;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod partition_files;
 mod range;
