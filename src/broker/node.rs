@@ -19,8 +19,8 @@ use types::Uuid;
 use crate::observer::Observer;
 use crate::server::authorizer::{Authorizer, Quotas};
 
-pub use shared::{ControllerUnavailable, NodeShared, Settings};
 pub use format::{Formatted, format};
+pub use shared::{ControllerUnavailable, NodeShared, Settings};
 pub use start::{RunningNode, start};
 
 /// What a node is made of.
