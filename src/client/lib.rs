@@ -18,6 +18,8 @@ pub mod consumer;
 mod error;
 mod fetched;
 mod group;
+#[cfg(test)]
+mod live;
 pub mod metadata;
 pub mod offsets;
 mod partitioner;
