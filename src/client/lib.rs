@@ -21,10 +21,14 @@ mod group;
 #[cfg(test)]
 mod live;
 pub mod metadata;
+#[cfg(test)]
+mod mock;
 pub mod offsets;
 mod partitioner;
 pub mod producer;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, CoordinatorKind, Lane};
 pub use config::ClientConfig;
