@@ -315,6 +315,8 @@ async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
             .map(|d| d.path().to_owned())
             .collect(),
         incarnation_id,
+        after_millis: core.now().mono.as_nanos() as f64 / 1e6,
+        is_flushed: image.topic_config("").replica.durability == replica::Durability::Flushed,
     });
     runtime::select! {
         biased;
