@@ -72,7 +72,7 @@ pub struct ConfigEntry {
     /// Type of the value; none for a key that is not ours.
     pub kind: Option<ConfigType>,
     /// What it means.
-    pub doc: &'static str,
+    pub doc: String,
 }
 
 /// Every config of a topic, whether it exists or not, in order of the key.
@@ -115,7 +115,7 @@ pub(crate) fn describe_topic_with(
             sensitive: false,
             synonyms,
             kind: Some(key.kind),
-            doc: key.doc,
+            doc: key.doc.to_owned(),
         }
     };
     topic_keys().values().filter(shown).map(describe).collect()
@@ -178,7 +178,7 @@ fn broker_entry(view: &BrokerConfigView<'_>, name: &str) -> ConfigEntry {
         sensitive,
         synonyms,
         kind: key.map(|key| key.kind),
-        doc: key.map_or("", |key| key.doc),
+        doc: key.map_or("", |key| key.doc).to_owned(),
     }
 }
 
