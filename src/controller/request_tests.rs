@@ -141,6 +141,52 @@ fn defaults_come_from_the_broker() {
 }
 
 #[test]
+fn what_brokers_are_told_while_they_run_is_checked() {
+    let mut cluster = Cluster::started();
+    for (operation, expected) in [
+        (
+            "alter broker: =max.connections.per.ip.overrides=10.0.0.1:5,::1:6",
+            "NONE",
+        ),
+        (
+            "alter broker: =max.connections.per.ip.overrides=10.0.0.1",
+            "INVALID_REQUEST",
+        ),
+        ("alter broker:1 =listeners=PLAINTEXT://:1", "INVALID_CONFIG"),
+        (
+            "alter broker:1 =listener.name.plaintext.ssl.keystore.type=PEM",
+            "NONE",
+        ),
+        (
+            "alter broker: =listener.name.plaintext.ssl.keystore.type=PEM",
+            "INVALID_REQUEST",
+        ),
+        (
+            "alter broker:1 =listener.name.plaintext.max.connections=5",
+            "INVALID_CONFIG",
+        ),
+        ("alter broker:1 =cordoned.log.dirs=/data", "INVALID_CONFIG"),
+        ("alter broker: +log.cleanup.policy=compact", "NONE"),
+        ("alter broker: +log.retention.ms=5", "INVALID_CONFIG"),
+        ("alter broker:1 !no.such", "NONE"),
+    ] {
+        assert_eq!(cluster.operate(operation).0, expected, "{operation}");
+    }
+    let image = cluster.controller.image();
+    let policy = image.config_value(&ConfigResource::broker_default(), "log.cleanup.policy");
+    assert_eq!(policy, Some("delete,compact"));
+}
+
+#[test]
+fn a_wrong_default_is_refused_like_a_wrong_number() {
+    let mut cluster = Cluster::started();
+    let configs = &mut cluster.controller.config.static_configs;
+    configs.insert("default.replication.factor".to_owned(), "0".to_owned());
+    let refused = ErrorCode::InvalidReplicationFactor;
+    assert_eq!(create(&mut cluster, vec![topic("a", 1)]).0, [refused]);
+}
+
+#[test]
 fn nothing_is_placed_on_a_fenced_broker() {
     let mut cluster = Cluster::started();
     let epoch = cluster.register(2);
