@@ -26,6 +26,8 @@ pub struct Core {
     /// The node's clock.
     pub clock: Clock,
     shard: RefCell<Shard>,
+    is_serving: Cell<bool>,
+    serve: Notify,
     is_stopping: Cell<bool>,
     stop: Notify,
 }
@@ -43,6 +45,8 @@ impl Core {
             node,
             clock,
             shard: RefCell::new(shard),
+            is_serving: Cell::new(true),
+            serve: Notify::new(),
             is_stopping: Cell::new(false),
             stop: Notify::new(),
         })
@@ -123,8 +127,23 @@ impl Core {
         stopped.await;
     }
 
+    /// Tells connections and listeners that the node stops; everything else goes on.
+    pub fn stop_serving(&self) {
+        self.is_serving.set(false);
+        self.serve.notify_waiters();
+    }
+
+    /// Completes when the node no longer serves.
+    pub async fn serving_ended(&self) {
+        let ended = self.serve.notified();
+        if self.is_serving.get() {
+            ended.await;
+        }
+    }
+
     /// Tells every task of this core that the node stops.
     pub fn stop(&self) {
+        self.stop_serving();
         self.is_stopping.set(true);
         self.stop.notify_waiters();
     }

@@ -97,6 +97,8 @@ pub struct Metrics {
     pub partitions: Gauge,
     /// Log directories that failed.
     pub offline_log_directories: Gauge,
+    /// Logs that recovery has cut.
+    pub recovery_cuts: Counter,
     /// Flushes of a set of logs.
     pub flushes: Counter,
     /// Logs flushed, over all flushes.

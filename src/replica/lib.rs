@@ -36,6 +36,11 @@ mod progress;
 mod reads;
 mod view;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod transcript_tests;
+
 pub use action::{Action, Actions, Note, ProduceOk};
 pub use batch::{BatchSummary, ControlMarker, MarkerError, MarkerKind};
 pub use config::{Durability, Isolation, RecoveredState, ReplicaConfig};

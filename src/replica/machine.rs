@@ -169,6 +169,9 @@ impl Replica {
 
     /// When to step with [`Input::Tick`] at the latest; [`Mono::NEVER`] if nothing waits.
     pub fn deadline(&self) -> Mono {
+        if matches!(self.role, Role::Failed) {
+            return Mono::NEVER;
+        }
         let expiry = if self.producers.is_empty() {
             Mono::NEVER
         } else {

@@ -304,6 +304,7 @@ impl LogDirectory {
     /// # Errors
     /// [`WriteError`].
     pub async fn write_checkpoints(&self) -> Result<(), WriteError> {
+        self.check()?;
         let inner = &self.inner;
         for checkpoint in [
             &inner.recovery_points,

@@ -98,6 +98,12 @@ impl FileCache {
         self.inner.open_files.load(Ordering::Relaxed)
     }
 
+    /// Whether more files are open than there should be, because many hold unsynced bytes: a flush of the logs that
+    /// need one lets go of them.
+    pub fn is_crowded(&self) -> bool {
+        self.open_files() > self.inner.open_files_max
+    }
+
     /// Opens the file of a segment, or gives the open one.
     pub(crate) async fn open(
         &self,
@@ -141,11 +147,15 @@ impl FileCache {
         }
     }
 
-    fn close_idle(&self) {
+    /// Closes files while there are too many.
+    pub(crate) fn close_idle(&self) {
+        if !self.is_crowded() {
+            return;
+        }
         let mut hand = lock(&self.inner.hand);
         // Two rounds: the first takes the marks of use away.
         let mut steps = 2 * hand.len();
-        while steps > 0 && self.open_files() > self.inner.open_files_max {
+        while steps > 0 && self.is_crowded() {
             steps -= 1;
             let Some((segment, kind)) = hand.pop_front() else {
                 break;

@@ -13,11 +13,17 @@
 mod checkpoint;
 mod config;
 mod directory;
+#[cfg(test)]
+mod directory_tests;
 mod error;
 mod files;
 mod flush;
 mod index;
+#[cfg(test)]
+mod kafka_tests;
 mod log;
+#[cfg(test)]
+mod model_tests;
 mod names;
 mod partition_files;
 mod range;

@@ -4,6 +4,7 @@
     reason = "a chore is outside the simulated world"
 )]
 
+mod fields;
 mod structs;
 
 use std::collections::BTreeMap;

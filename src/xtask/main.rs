@@ -17,62 +17,51 @@ mod test;
 mod tidy;
 mod tree;
 
+use anyhow::Result;
+use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
-
-/// Every chore, one line each; the work is in the module of the same name.
+/// Every chore; the work is in the module of the same name.
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
 enum Chore {
-    /// Runs the suite of a real client against a broker.
+    /// Run the suite of a real client against a broker.
     Clients(clients::Arguments),
-    /// Writes the Rust of every message and stored record from src/protocol/schema.
-    Codegen(Check),
-    /// Kills the broker again and again under idempotent producers.
+    /// Write the Rust of every message and stored record from src/protocol/schema.
+    Codegen {
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Kill the broker again and again under idempotent producers, and read everything back.
     Crash(crash::Arguments),
-    /// Writes tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
-    Golden(FromJars),
-    /// Writes src/protocol/schema from the JSON resources inside Kafka's jars.
-    Import(FromJars),
-    /// Runs the whole suite.
+    /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
+    Golden {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write src/protocol/schema from the JSON resources inside Kafka's jars.
+    Import {
+        /// Folder with Kafka's jars.
+        #[arg(long)]
+        libs: PathBuf,
+        /// Compare only, and fail if anything differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run the whole suite.
     Test(test::Arguments),
-    /// Checks arrows between crates, banned calls, sizes, dead files and titles.
+    /// Check arrows between crates, banned calls, sizes, dead files and titles.
     Tidy(tidy::Arguments),
 }
 
-/// A chore that writes files.
-#[derive(clap::Args)]
-struct Check {
-    /// Compare only, and fail if anything differs.
-    #[arg(long)]
-    check: bool,
-}
-
-/// A chore that writes files from Kafka's jars.
-#[derive(clap::Args)]
-struct FromJars {
-    /// Folder with Kafka's jars.
-    #[arg(long)]
-    libs: PathBuf,
-    /// Compare only, and fail if anything differs.
-    #[arg(long)]
-    check: bool,
-}
-
 fn main() -> ExitCode {
-    let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
-    let outcome = match Chore::parse() {
-        Chore::Clients(arguments) => clients::run(&arguments, &root()),
-        Chore::Codegen(arguments) => done(codegen::run(arguments.check)),
-        Chore::Crash(arguments) => crash::run(&arguments, &root()),
-        Chore::Golden(arguments) => done(golden::run(&arguments.libs, arguments.check)),
-        Chore::Import(arguments) => done(import::run(&arguments.libs, arguments.check)),
-        Chore::Test(arguments) => test::run(&arguments, &root()),
-        Chore::Tidy(arguments) => tidy::run(&arguments, &root()),
-    };
-    match outcome {
+    match run(Chore::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -81,11 +70,20 @@ fn main() -> ExitCode {
     }
 }
 
-/// The top of the workspace: two folders above this crate.
-fn root() -> PathBuf {
-    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors()
-        .nth(2)
-        .expect("src/xtask lies two folders below the top")
-        .to_path_buf()
+fn run(chore: Chore) -> Result<ExitCode> {
+    let root = tree::root();
+    match chore {
+        Chore::Clients(arguments) => clients::run(&arguments, &root),
+        Chore::Codegen { check } => done(codegen::run(check)),
+        Chore::Crash(arguments) => crash::run(&arguments, &root),
+        Chore::Golden { libs, check } => done(golden::run(&libs, check)),
+        Chore::Import { libs, check } => done(import::run(&libs, check)),
+        Chore::Test(arguments) => test::run(&arguments, &root),
+        Chore::Tidy(arguments) => tidy::run(&arguments, &root),
+    }
+}
+
+/// A chore that fails only with an error.
+fn done(outcome: Result<()>) -> Result<ExitCode> {
+    outcome.map(|()| ExitCode::SUCCESS)
 }

@@ -116,7 +116,7 @@ async fn read_until_enough(
         runtime::select! {
             biased;
             () = waiter.woken() => {}
-            () = context.core.stopping() => break,
+            () = context.core.serving_ended() => break,
             () = runtime::time::sleep_until(&context.core.clock, deadline) => {}
         }
         reads = read_all(context, request, plan, None).await;

@@ -97,7 +97,7 @@ impl Connection {
             let step = runtime::select! {
                 biased;
                 ended = poll_fn(|cx| self.poll(cx)) => Some(ended),
-                () = core.stopping() => { self.reading = false; None }
+                () = core.serving_ended() => { self.reading = false; None }
                 () = runtime::time::sleep_until(&core.clock, deadline) => None,
             };
             if let Some(ended) = step {

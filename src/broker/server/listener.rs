@@ -89,7 +89,7 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, name: String) {
     loop {
         let accepted = runtime::select! {
             biased;
-            () = core.stopping() => return,
+            () = core.serving_ended() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {

@@ -7,11 +7,13 @@
 mod actions;
 mod coordinate;
 mod flush;
+mod open;
 mod replies;
 mod roles;
 mod slot;
 mod snapshot;
 mod timers;
+mod upkeep;
 mod waiters;
 mod write;
 
@@ -33,7 +35,11 @@ use slot::Slot;
 use timers::Deadlines;
 
 pub use coordinate::coordinate;
-pub use snapshot::{PartitionSnapshot, SnapshotQuery};
+pub(crate) use coordinate::own_batch;
+pub use roles::apply;
+pub use timers::run as run_timers;
+pub use upkeep::{close_all, unlink_deleted};
+pub use snapshot::{LogSize, PartitionSnapshot, SnapshotQuery};
 pub use waiters::FetchWaiter;
 
 /// One partition's batch of a Produce request.
@@ -66,6 +72,12 @@ pub struct Shard {
     to_load: Vec<TopicPartition>,
     is_loading: BTreeSet<TopicPartition>,
     load_moved: Rc<Notify>,
+    /// Deleted partitions whose logs are still busy.
+    dying: BTreeMap<TopicPartition, Slot>,
+    /// Logs that were deleted and whose files are to be unlinked.
+    deleted: Vec<(storage::LogDirectory, storage::DeletedLog)>,
+    /// Partitions that cannot be served, and why.
+    fenced: BTreeMap<TopicPartition, String>,
     deadlines: Deadlines,
     timer_moved: Rc<Notify>,
     /// Emptied after each step; kept for its room.
@@ -99,6 +111,9 @@ impl Shard {
             to_load: Vec::new(),
             is_loading: BTreeSet::new(),
             load_moved: Rc::new(Notify::new()),
+            dying: BTreeMap::new(),
+            deleted: Vec::new(),
+            fenced: BTreeMap::new(),
             deadlines: Deadlines::default(),
             timer_moved: Rc::new(Notify::new()),
             actions: Actions::new(),
@@ -120,7 +135,7 @@ impl Shard {
     fn append(&mut self, now: Now, item: ProduceItem, acks: Acks, deadline: Mono, sink: Sink) {
         let partition = item.partition;
         let Some(slot) = self.slots.get_mut(&partition) else {
-            self.replies.answer_sink(sink, Err(ProduceError::NotLeader), &mut self.events);
+            self.replies.answer_sink(sink, Err(ProduceError::LeadershipLost), &mut self.events);
             return;
         };
         let token = self.replies.park(sink);

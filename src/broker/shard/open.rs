@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use controller::TopicImage;
-use protocol::stored::EndTxnMarker;
 use replica::{
-    BatchSummary, ControlMarker, EpochEntry, EpochHistory, MarkerKind, ProducerState,
+    BatchSummary, ControlMarker, EpochEntry, EpochHistory, ProducerState,
     RecoveredState, Replica,
 };
 use storage::{Log, LogDirectory, OpenError, PartitionName, ScannedBatch, WriteError};
-use types::{Now, Offset, TopicPartition};
+use types::{LeaderEpoch, Now, Offset, TopicPartition};
 
 use super::slot::Slot;
 use super::Shard;
@@ -31,6 +30,9 @@ pub(super) enum OpenPartitionError {
     /// The log contradicts itself.
     #[error(transparent)]
     Replay(#[from] replica::ReplayError),
+    /// A control record cannot be read.
+    #[error("a control record cannot be read: {0}")]
+    Control(String),
     /// No log directory can take it.
     #[error("no log directory is online")]
     NoDirectory,
@@ -51,15 +53,16 @@ pub(super) async fn open(
         }
         None => None,
     };
-    let log = match log {
-        Some(log) => log,
+    let (log, seen) = match log {
+        Some(found) => found,
         None => {
             let directory = core.node.directory_for(image, partition);
             let directory = directory.ok_or(OpenPartitionError::NoDirectory)?;
-            Log::create(&directory, &name, topic.id, config.log.clone(), core.now()).await?
+            let config = config.log.clone();
+            (Log::create(&directory, &name, topic.id, config, core.now()).await?, Vec::new())
         }
     };
-    let recovered = recover(core, &log).await?;
+    let recovered = recover(core, &log, seen).await?;
     let replica = Replica::new(core.node.id, core.now(), config.replica.clone(), recovered);
     Ok(Slot::new(Arc::clone(&topic.name), replica, log, config))
 }
@@ -72,7 +75,7 @@ async fn open_found(
     was_clean: bool,
     topic: &TopicImage,
     config: &crate::image::TopicConfig,
-) -> Result<Option<Log>, OpenPartitionError> {
+) -> Result<Option<(Log, Epochs)>, OpenPartitionError> {
     let opened = Log::open(directory, name, config.log.clone(), was_clean, core.now()).await;
     let (mut log, recovered) = opened?;
     core.node.forget_found(name);
@@ -89,15 +92,16 @@ async fn open_found(
             dropped_segments = recovered.dropped_segments, "recovery has cut the log");
         core.node.metrics.recovery_cuts.add(1);
     }
-    core.with_shard(|shard| shard.recovered_epochs.insert(name.clone(), recovered.epochs));
-    Ok(Some(log))
+    Ok(Some((log, recovered.epochs)))
 }
 
-async fn recover(core: &Core, log: &Log) -> Result<RecoveredState, OpenPartitionError> {
+/// Epochs seen in the log, each with its start offset.
+type Epochs = Vec<(LeaderEpoch, Offset)>;
+
+async fn recover(core: &Core, log: &Log, seen: Epochs) -> Result<RecoveredState, OpenPartitionError> {
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
-    let seen = core.with_shard(|shard| shard.recovered_epochs.remove(log.name()));
     let stored = log.partition_files().read_leader_epochs().await?;
-    let entries = stored.into_iter().chain(seen.unwrap_or_default());
+    let entries = stored.into_iter().chain(seen);
     let entries = entries.map(|(epoch, start_offset)| EpochEntry { epoch, start_offset });
     let mut epochs = EpochHistory::from_entries(entries);
     epochs.truncate_from_end(log_end);
@@ -126,19 +130,7 @@ async fn producers(now: Now, log: &Log) -> Result<ProducerState, OpenPartitionEr
         if header.base_offset < from {
             continue;
         }
-        let summary = BatchSummary {
-            producer_id: header.producer_id,
-            producer_epoch: header.producer_epoch,
-            base_sequence: header.base_sequence,
-            record_count: header.record_count,
-            last_offset_delta: header.last_offset_delta,
-            max_timestamp: header.max_timestamp,
-            log_append_time: None,
-            is_transactional: header.is_transactional(),
-            is_control: header.is_control(),
-            size_bytes: u32::try_from(header.size_bytes()).expect("a batch is below 2 GiB"),
-        };
-        state.replay(header.base_offset, &summary, marker(&batch), now.wall)?;
+        state.replay(header.base_offset, &BatchSummary::from(header), marker(&batch)?, now.wall)?;
     }
     Ok(state)
 }
@@ -164,15 +156,12 @@ async fn newest_snapshot(
     Ok((ProducerState::new(), log.log_start_offset()))
 }
 
-fn marker(batch: &ScannedBatch) -> Option<ControlMarker> {
-    use protocol::records::{ControlRecordType, ParsedControlType};
-    let record = batch.control.as_ref()?.records().next()?.ok()?;
-    let kind = match ControlRecordType::parse_key(&record.key?).ok()? {
-        ParsedControlType::Known(ControlRecordType::Commit) => MarkerKind::Commit,
-        ParsedControlType::Known(ControlRecordType::Abort) => MarkerKind::Abort,
-        _ => return None,
+fn marker(batch: &ScannedBatch) -> Result<Option<ControlMarker>, OpenPartitionError> {
+    let Some(record) = batch.control.as_ref().and_then(|batch| batch.records().next()) else {
+        return Ok(None);
     };
-    let body = protocol::stored::frame::decode_versioned::<EndTxnMarker>(record.value?).ok()?;
-    let coordinator_epoch = body.coordinator_epoch;
-    Some(ControlMarker { kind, coordinator_epoch, timestamp: record.timestamp })
+    let record = record.map_err(|error| OpenPartitionError::Control(error.to_string()))?;
+    let (Some(key), Some(value)) = (record.key, record.value) else { return Ok(None) };
+    let marker = ControlMarker::decode(&key, value, record.timestamp);
+    marker.map_err(|error| OpenPartitionError::Control(error.to_string()))
 }

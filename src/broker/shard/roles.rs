@@ -116,21 +116,22 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
             continue;
         }
         let slot = core.with_shard(|shard| shard.take_out(now, partition));
-        if let Some(slot) = slot {
+        match slot {
+            // A job that is under way brings the log back when it ends.
+            Some(slot) if slot.is_busy => core.with_shard(|shard| {
+                shard.dying.insert(partition, slot);
+            }),
             // The files go in the background: the topic is gone for its clients already.
-            runtime::task::spawn_local(delete_log(Rc::clone(core), slot));
+            Some(slot) => {
+                runtime::task::spawn_local(delete_log(Rc::clone(core), slot));
+            }
+            None => {}
         }
     }
 }
 
-async fn delete_log(core: Rc<Core>, mut slot: Slot) {
-    // A job that was under way brings the log back when it ends; its slot is gone, so it cannot be waited for here.
-    if slot.log.is_busy() {
-        slot = match slot.idle().await {
-            Some(slot) => slot,
-            None => return,
-        };
-    }
+/// Deletes the log of a partition that is gone.
+pub(super) async fn delete_log(core: Rc<Core>, mut slot: Slot) {
     let unique = core.node.random_uuid();
     let finished = slot.log.begin_delete(core.now(), unique).await;
     let directory = slot.log.directory().clone();

@@ -10,8 +10,8 @@ use super::{
 
 /// Memory that decoding may take for each byte of the message, beyond [`BUDGET_BYTES_BASE`].
 ///
-/// The leanest honest structures (a short name, an empty list) take about ten.
-const BUDGET_BYTES_PER_BYTE: usize = 32;
+/// Honest structures take about ten, the leanest conceivable (empty names, empty lists) nearly forty.
+const BUDGET_BYTES_PER_BYTE: usize = 48;
 /// Memory that decoding any message may take.
 const BUDGET_BYTES_BASE: usize = 64 << 10;
 
@@ -290,6 +290,8 @@ impl Decoder {
         flexible: bool,
         version: i16,
     ) -> Result<Option<Vec<T>>, DecodeError> {
+        // So no honest message is ever refused for its budget, which counts the elements' memory.
+        const { assert!(size_of::<T>() <= T::SIZE_BYTES_MIN * BUDGET_BYTES_PER_BYTE) };
         let length = self.array_length(flexible, T::SIZE_BYTES_MIN, size_of::<T>())?;
         let Some(count) = length else { return Ok(None) };
         let mut elements = Vec::with_capacity(count);

@@ -18,8 +18,8 @@ use crate::segment::{Segment, SegmentState};
 pub struct AppendBatch {
     /// The header as it shall be stored: with its final base offset, leader epoch, and timestamps.
     pub header: BatchHeader,
-    /// The whole batch as it came. The stored header replaces its first 61 bytes; the rest is written from here.
-    pub bytes: Bytes,
+    /// What follows the header, as it came: it is written from here.
+    pub records: Bytes,
 }
 
 /// What an append did.
@@ -122,7 +122,10 @@ impl Plan {
         let log_end_offset = batches
             .last()
             .map_or(core.log_end_offset, |batch| batch.header.next_offset());
-        let size_bytes = batches.iter().map(|batch| batch.bytes.len() as u64).sum();
+        let size_bytes = batches
+            .iter()
+            .map(|batch| batch.header.size_bytes() as u64)
+            .sum();
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         let mut state = RollState::of(core.active(), config);
         let mut headers = BytesMut::new();
@@ -146,7 +149,7 @@ impl Plan {
             groups
                 .last_mut()
                 .expect("one was pushed")
-                .add(header, batch.bytes, &mut headers);
+                .add(header, batch.records, &mut headers);
         }
         let has_rolled = groups.iter().any(|group| group.rolls_to.is_some());
         let appended = Appended {
@@ -183,17 +186,12 @@ impl Plan {
 }
 
 impl Group {
-    fn add(&mut self, header: BatchHeader, bytes: Bytes, headers: &mut BytesMut) {
-        self.size_bytes += bytes.len() as u64;
-        let encoded = header.encode();
-        if bytes[..BATCH_HEADER_BYTES] == encoded {
-            self.chunks.push(bytes);
-        } else {
-            headers.extend_from_slice(&encoded);
-            self.chunks.push(headers.split().freeze());
-            if bytes.len() > BATCH_HEADER_BYTES {
-                self.chunks.push(bytes.slice(BATCH_HEADER_BYTES..));
-            }
+    fn add(&mut self, header: BatchHeader, records: Bytes, headers: &mut BytesMut) {
+        self.size_bytes += header.size_bytes() as u64;
+        headers.extend_from_slice(&header.encode());
+        self.chunks.push(headers.split().freeze());
+        if !records.is_empty() {
+            self.chunks.push(records);
         }
         self.headers.push(header);
     }
@@ -201,11 +199,10 @@ impl Group {
 
 fn check(log_end_offset: Offset, batches: &[AppendBatch]) -> Result<(), AppendError> {
     let mut next = log_end_offset;
-    for AppendBatch { header, bytes } in batches {
+    for AppendBatch { header, records } in batches {
         let base_offset = header.base_offset;
-        let (size_bytes, header_bytes) = (bytes.len(), header.size_bytes());
-        if size_bytes != header_bytes || size_bytes < BATCH_HEADER_BYTES || header.check().is_err()
-        {
+        let (size_bytes, header_bytes) = (BATCH_HEADER_BYTES + records.len(), header.size_bytes());
+        if size_bytes != header_bytes || header.check().is_err() {
             return Err(AppendError::Malformed {
                 base_offset,
                 size_bytes,

@@ -1,5 +1,6 @@
 //! One partition's log.
 
+mod aborted;
 mod append;
 mod close;
 mod core;
@@ -7,8 +8,12 @@ mod delete;
 mod job;
 mod open;
 mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod retention;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod truncate;
 
 use std::path::Path;
@@ -361,6 +366,7 @@ impl Log {
                 self.unsynced.retain(|known| !Arc::ptr_eq(known, segment));
             }
         }
+        self.shared.directory.files().close_idle();
         self.names_synced = self.names_synced.max(handle.names_version.unwrap_or(0));
         self.is_directory_unsynced &= !handle.is_directory_new;
         self.raise_proven_offset();

@@ -177,15 +177,16 @@ impl Recovery<'_> {
         };
         for (index, base) in bases.iter().enumerate() {
             let mut bad = None;
+            let is_active = index + 1 == bases.len();
             if index < first_checked {
-                bad = self.trust(*base, index + 1 == bases.len()).await?;
+                bad = self.trust(*base, is_active).await?;
                 if let Some(damage) = bad.take_if(|bad| bad.offset >= self.proven_offset) {
                     tracing::warn!(?damage, "a log that was stopped cleanly is checked");
                     self.recovered.was_clean = false;
-                    bad = self.check(*base).await?;
+                    bad = self.check(*base, is_active).await?;
                 }
             } else {
-                bad = bad.or(self.check(*base).await?);
+                bad = bad.or(self.check(*base, is_active).await?);
             }
             if let Some(bad) = bad {
                 if bad.offset < self.proven_offset {

@@ -120,7 +120,11 @@ impl Recovery<'_> {
     }
 
     /// Reads every batch of a segment and compares the checksums.
-    pub async fn check(&mut self, base_offset: Offset) -> Result<Option<BadBatch>, OpenError> {
+    pub async fn check(
+        &mut self,
+        base_offset: Offset,
+        is_active: bool,
+    ) -> Result<Option<BadBatch>, OpenError> {
         if base_offset < self.next_offset {
             return Ok(Some(self.overlap(base_offset)));
         }
@@ -136,7 +140,7 @@ impl Recovery<'_> {
             &mut self.recovered.epochs,
         );
         let run = scan.run(length).await;
-        let (state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
+        let (mut state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
         run.map_err(|error| self.fail("reading", &path, &error))?;
         self.recovered.checked_bytes += state.size_bytes;
         if let Some(bad) = bad {
@@ -147,6 +151,10 @@ impl Recovery<'_> {
                 .cut(base_offset, file, length, state, next_offset, bad)
                 .await
                 .map(Some);
+        }
+        if !is_active {
+            state.push_time_entry(base_offset);
+            state.recent = Default::default();
         }
         self.keep_checked(base_offset, &file, state, next_offset)
             .await?;

@@ -15,7 +15,7 @@ use crate::config::LogConfig;
 use crate::error::{ReadError, WriteError};
 use crate::index::{AbortedTransaction, Entry, OffsetEntry, SparseIndex, TimeEntry};
 use crate::names::{CLEANED_SUFFIX, FileKind, PartitionFile, parse_partition_file};
-use crate::segment::{Segment, SegmentState, TimestampOffset};
+use crate::segment::{BatchSpan, Segment, SegmentState, TimestampOffset};
 use crate::segment_reader::SegmentReader;
 
 const COPY_BYTES: usize = 1 << 20;
@@ -25,7 +25,7 @@ const COPY_BYTES: usize = 1 << 20;
 pub struct Truncated {
     /// The log end now: the offset asked for, or the base of the batch that held it.
     pub log_end_offset: Offset,
-    /// The log start now: lowered if the log was cut below it.
+    /// The log start now: lowered if the log was cut below it, raised over a gap in front of which nothing is left.
     pub log_start_offset: Offset,
     /// Bytes of batches that are gone.
     pub removed_bytes: u64,
@@ -122,6 +122,8 @@ async fn truncate(
         begin_at(core, config, now, end.log).await?;
     }
     core.log_end_offset = end.log;
+    let first_base = core.segments.first().map_or(0, |first| first.base_offset());
+    core.log_start_offset = core.log_start_offset.max(first_base);
     if core.log_start_offset > end.log {
         core.log_start_offset = end.log;
         core.shared
@@ -278,21 +280,46 @@ async fn cut_active(
         .find(offset)
         .await;
     let found = found.map_err(|error| truncation_error(core, &old, error))?;
-    let position = found.map_or(size_bytes, |span| span.position);
-    let log = found.map_or(offset, |span| span.base_offset.min(offset));
-    let (state, batches) = state_up_to(core, &old, config, now, position).await?;
-    if position < size_bytes {
-        core.segments.pop();
-        core.written.retain(|segment| !Arc::ptr_eq(segment, &old));
-        let base_offset = old.base_offset();
-        if let Err(error) = shorten(core, old.clone(), position).await {
-            core.segments.push(old);
-            return Err(error);
-        }
-        core.segments.push(core.shared.segment(base_offset, state));
-        core.is_list_changed = true;
+    let Some(first_gone) = found else {
+        let batches = end_of_batches(core, &old).await?;
+        return Ok(End {
+            log: offset,
+            batches,
+        });
+    };
+    let (state, batches) = state_up_to(core, &old, config, now, first_gone).await?;
+    core.segments.pop();
+    core.written.retain(|segment| !Arc::ptr_eq(segment, &old));
+    let base_offset = old.base_offset();
+    if let Err(error) = shorten(core, old.clone(), first_gone.position).await {
+        core.segments.push(old);
+        return Err(error);
     }
-    Ok(End { log, batches })
+    core.segments.push(core.shared.segment(base_offset, state));
+    core.is_list_changed = true;
+    Ok(End {
+        log: first_gone.base_offset.min(offset),
+        batches,
+    })
+}
+
+/// The offset after the last batch of a segment, or its base.
+async fn end_of_batches(core: &Core, segment: &Arc<Segment>) -> Result<Offset, WriteError> {
+    let directory = core.shared.directory.clone();
+    let mut reader = SegmentReader::new(segment, &directory, segment.size_bytes());
+    let walk = async || {
+        let mut end = segment.base_offset();
+        let mut position = reader.position_at_most(reader.end()).await?;
+        while let Some(span) = reader.span_at(position).await? {
+            end = span.last_offset + 1;
+            position = span.end();
+        }
+        Ok(end)
+    };
+    let mut walk = walk;
+    walk()
+        .await
+        .map_err(|error| truncation_error(core, segment, error))
 }
 
 /// A damaged batch on the way to the cut closes the directory: the log cannot be what its owner believes.
@@ -309,14 +336,14 @@ fn truncation_error(core: &Core, segment: &Segment, error: ReadError) -> WriteEr
     }
 }
 
-/// What is to be remembered of the first `position` bytes of a segment, with its index files cut accordingly; and the
-/// offset after the last batch there.
+/// What is to be remembered of a segment up to a batch that goes, with its index files cut accordingly; and the
+/// offset after the last batch that stays.
 async fn state_up_to(
     core: &Core,
     segment: &Arc<Segment>,
     config: &LogConfig,
     now: Now,
-    position: u64,
+    first_gone: BatchSpan,
 ) -> Result<(SegmentState, Offset), WriteError> {
     let path = segment.path(FileKind::Log);
     let error = |error: io::Error| core.shared.write_error("truncating", &path, &error);
@@ -333,12 +360,12 @@ async fn state_up_to(
         segment,
         FileKind::OffsetIndex,
         offsets,
-        |entry: &OffsetEntry| u64::from(entry.position) < position,
+        |entry: &OffsetEntry| u64::from(entry.position) < first_gone.position,
     );
     let offsets = offsets.await.map_err(error)?;
     let last_kept = offsets.last();
     let times = cut_index(segment, FileKind::TimeIndex, times, |entry: &TimeEntry| {
-        last_kept.is_some_and(|last| entry.relative_offset <= last.relative_offset)
+        base_offset + i64::from(entry.relative_offset) < first_gone.base_offset
     });
     let times = times.await.map_err(error)?;
     let mut state = SegmentState::empty(now.wall.as_millis());
@@ -369,7 +396,7 @@ async fn state_up_to(
         base_offset,
         &mut epochs,
     );
-    scan.run(position).await.map_err(error)?;
+    scan.run(first_gone.position).await.map_err(error)?;
     if let Some(bad) = scan.bad {
         let error = io::Error::new(io::ErrorKind::InvalidData, bad.reason);
         return Err(core

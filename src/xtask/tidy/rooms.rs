@@ -110,7 +110,7 @@ const fn machine(name: &'static str) -> Room {
         name,
         kind: Kind::Pure,
         sees: &["types", "protocol"],
-        third_party: Some(&["bytes", "thiserror"]),
+        third_party: Some(&["bytes", "crc-fast", "thiserror"]),
     }
 }
 

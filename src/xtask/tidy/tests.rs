@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 #[test]
 fn this_tree_is_tidy() {
-    let findings = check(&crate::root()).expect("the tree can be read");
+    let findings = check(&crate::tree::root()).expect("the tree can be read");
     let listed: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(
         listed.is_empty(),
