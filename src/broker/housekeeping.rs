@@ -38,7 +38,10 @@ pub async fn run(core: Rc<Core>) {
 }
 
 fn retention_interval_ms(core: &Core) -> i64 {
-    core.node.image().broker_config().retention_check_interval_ms
+    core.node
+        .image()
+        .broker_config()
+        .retention_check_interval_ms
 }
 
 fn due(at: &mut Mono, now: Mono, interval_ms: i64) -> bool {

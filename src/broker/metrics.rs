@@ -52,7 +52,9 @@ pub struct RequestCounters {
 
 impl Default for RequestCounters {
     fn default() -> RequestCounters {
-        RequestCounters { by_key: std::array::from_fn(|_| Counter::default()) }
+        RequestCounters {
+            by_key: std::array::from_fn(|_| Counter::default()),
+        }
     }
 }
 

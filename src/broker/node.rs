@@ -19,8 +19,8 @@ use types::Uuid;
 use crate::observer::Observer;
 use crate::server::authorizer::{Authorizer, Quotas};
 
-pub use shared::{ControllerUnavailable, NodeShared, Settings};
 pub use format::{Formatted, format};
+pub use shared::{ControllerUnavailable, NodeShared, Settings};
 pub use start::{RunningNode, start};
 
 /// What a node is made of.
@@ -58,6 +58,10 @@ pub struct Ready {
     pub log_directories: Vec<PathBuf>,
     /// Drawn anew by each start.
     pub incarnation_id: Uuid,
+    /// How long the start took, in milliseconds.
+    pub after_millis: f64,
+    /// Whether topics are of the class *flushed* unless they say otherwise.
+    pub is_flushed: bool,
 }
 
 /// Why a node could not start, or had to end.

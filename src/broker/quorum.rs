@@ -188,9 +188,11 @@ impl<P: Publisher> QuorumDriver<P> {
         let timestamp = self.clock.now().wall.as_millis();
         let mut builder = BatchBuilder::new(0);
         for record in records {
-            let value = controller::records::encode(record).map_err(|error| {
-                QuorumFailure::Replay { offset: self.applied, reason: error.to_string() }
-            })?;
+            let value =
+                controller::records::encode(record).map_err(|error| QuorumFailure::Replay {
+                    offset: self.applied,
+                    reason: error.to_string(),
+                })?;
             builder.append(timestamp, None, Some(&value), &[]);
         }
         Ok(builder)
@@ -218,15 +220,39 @@ impl<P: Publisher> QuorumDriver<P> {
                 self.files.write_quorum_state(&state).await?;
                 return Ok(Some(Input::StatePersisted(state)));
             }
-            Action::AppendControl { base_offset, leader_epoch, timestamp, records } => {
+            Action::AppendControl {
+                base_offset,
+                leader_epoch,
+                timestamp,
+                records,
+            } => {
                 let batch = files::control_batch(base_offset, leader_epoch, timestamp, &records);
                 let records = batch.record_bytes();
-                return self.append(AppendBatch { header: *batch.header(), records }).await.map(Some);
+                return self
+                    .append(AppendBatch {
+                        header: *batch.header(),
+                        records,
+                    })
+                    .await
+                    .map(Some);
             }
-            Action::Append { base_offset, leader_epoch, .. } => {
-                let batch = self.offered.take().expect("the machine appends what was offered");
+            Action::Append {
+                base_offset,
+                leader_epoch,
+                ..
+            } => {
+                let batch = self
+                    .offered
+                    .take()
+                    .expect("the machine appends what was offered");
                 let header = batch.header_at(base_offset, leader_epoch);
-                return self.append(AppendBatch { header, records: batch.records }).await.map(Some);
+                return self
+                    .append(AppendBatch {
+                        header,
+                        records: batch.records,
+                    })
+                    .await
+                    .map(Some);
             }
             Action::DropAppends { .. } => {}
             Action::Refuse { error, .. } => {
@@ -240,7 +266,10 @@ impl<P: Publisher> QuorumDriver<P> {
             Action::LeadershipLost { .. } => self.leading = None,
             Action::TakeSnapshot(id) => return self.take_snapshot(id).await.map(Some),
             Action::AdvanceLogStart { offset } => {
-                let finished = self.log.begin_advance_log_start(self.clock.now(), offset).await;
+                let finished = self
+                    .log
+                    .begin_advance_log_start(self.clock.now(), offset)
+                    .await;
                 let log_start = self.log.finish(finished)?.log_start_offset;
                 return Ok(Some(Input::LogStartMoved { log_start }));
             }
@@ -260,13 +289,19 @@ impl<P: Publisher> QuorumDriver<P> {
             result = self.try_append(batch).await;
         }
         match result {
-            Ok(appended) => Ok(Input::Appended { end_offset: appended.log_end_offset }),
+            Ok(appended) => Ok(Input::Appended {
+                end_offset: appended.log_end_offset,
+            }),
             Err(error @ storage::AppendError::Write(WriteError::NoSpace(_))) => {
                 tracing::error!(%error, "a metadata change is refused");
                 self.is_refused = true;
                 let generation = self.log.generation();
                 let error = raft::AppendError::NoSpace;
-                Ok(Input::AppendFailed { from_offset: base_offset, generation, error })
+                Ok(Input::AppendFailed {
+                    from_offset: base_offset,
+                    generation,
+                    error,
+                })
             }
             Err(storage::AppendError::Write(error)) => Err(error.into()),
             Err(error) => panic!("the quorum and its log disagree: {error}"),
@@ -285,10 +320,15 @@ impl<P: Publisher> QuorumDriver<P> {
         let handle = self.log.begin_flush();
         let generation = handle.generation();
         let flushed = storage::flush_all(vec![handle]).await;
-        let [flushed] = flushed.as_slice() else { panic!("one log was flushed") };
+        let [flushed] = flushed.as_slice() else {
+            panic!("one log was flushed")
+        };
         let end_offset = flushed.result()?;
         self.log.complete_flush(flushed);
-        Ok(Input::Flushed { end_offset, generation })
+        Ok(Input::Flushed {
+            end_offset,
+            generation,
+        })
     }
 
     /// Replays what is committed and not yet replayed, and publishes it.
@@ -303,7 +343,9 @@ impl<P: Publisher> QuorumDriver<P> {
                 self.applied = batch.header().next_offset();
             }
         }
-        self.publisher.publish(self.controller.image(), changes).await;
+        self.publisher
+            .publish(self.controller.image(), changes)
+            .await;
         Ok(())
     }
 
@@ -317,14 +359,20 @@ impl<P: Publisher> QuorumDriver<P> {
             });
             return Ok(());
         }
-        let failed = |reason: String| QuorumFailure::Replay { offset: header.base_offset, reason };
+        let failed = |reason: String| QuorumFailure::Replay {
+            offset: header.base_offset,
+            reason,
+        };
         let records = recover::metadata_records(batch).map_err(failed)?;
         let position = BatchPosition {
             base_offset: header.base_offset,
             epoch: header.partition_leader_epoch,
             timestamp_ms: header.max_timestamp,
         };
-        let failed = |reason: String| QuorumFailure::Replay { offset: header.base_offset, reason };
+        let failed = |reason: String| QuorumFailure::Replay {
+            offset: header.base_offset,
+            reason,
+        };
         let replayed = self.controller.replay(position, &records);
         changes.extend(replayed.map_err(|error| failed(error.to_string()))?);
         Ok(())
@@ -359,5 +407,8 @@ impl<P: Publisher> QuorumDriver<P> {
 }
 
 fn is_no_space(result: &Result<storage::Appended, storage::AppendError>) -> bool {
-    matches!(result, Err(storage::AppendError::Write(WriteError::NoSpace(_))))
+    matches!(
+        result,
+        Err(storage::AppendError::Write(WriteError::NoSpace(_)))
+    )
 }

@@ -204,7 +204,10 @@ impl std::fmt::Debug for FileCache {
 
 /// Replaces the file at `path` so that after a crash either the old or the new content is there: a file beside it is
 /// written and synced, takes its name, and the directory is synced.
-pub(crate) async fn replace_file(disk: &Disk, path: &Path, content: Bytes) -> io::Result<()> {
+///
+/// # Errors
+/// What the system says.
+pub async fn replace_file(disk: &Disk, path: &Path, content: Bytes) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".tmp");
     let file = disk.open(&temporary, OpenMode::Truncate).await?;

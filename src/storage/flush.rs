@@ -67,6 +67,11 @@ impl FlushedLog {
         self.handle.generation
     }
 
+    /// Whether it is a flush of this very log, not of one that had its name before.
+    pub fn is_of(&self, log: &crate::Log) -> bool {
+        log.is_same(&self.handle.shared)
+    }
+
     /// Everything below this offset survives a power cut, if the log has not been truncated since.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub use directory::{
 pub use error::{
     AppendError, DirectoryError, DirectoryFailure, Fence, OpenError, ReadError, WriteError,
 };
-pub use files::FileCache;
+pub use files::{FileCache, replace_file};
 pub use flush::{FlushHandle, FlushSet, FlushedLog, flush_all};
 pub use index::AbortedTransaction;
 pub use log::{

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runtime::disk::File;
+use runtime::disk::{Completion, File};
 
 use crate::segment::Segment;
 
@@ -33,6 +33,26 @@ impl FileRange {
     /// Its length in bytes.
     pub fn length_bytes(&self) -> u32 {
         self.length_bytes
+    }
+
+    /// Begins to read the first bytes of the range, at most `bytes_max`.
+    pub fn read_front(&self, bytes_max: usize) -> Completion<Bytes> {
+        self.file
+            .read_at(self.offset, bytes_max.min(self.length_bytes as usize))
+    }
+
+    /// Drops the first `bytes` of the range, which were read; says whether nothing is left.
+    ///
+    /// # Panics
+    /// If the range is shorter.
+    pub fn advance(&mut self, bytes: usize) -> bool {
+        let bytes = u32::try_from(bytes).expect("a range is below 4 GiB");
+        self.offset += u64::from(bytes);
+        self.length_bytes = self
+            .length_bytes
+            .checked_sub(bytes)
+            .expect("no more than there is");
+        self.length_bytes == 0
     }
 
     /// Reads the range into memory.

@@ -23,7 +23,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
-use verdict::{Check, Verdict};
+use verdict::{COMPLETED, Check, Verdict};
 
 /// Arguments of `cargo xtask clients`.
 #[derive(clap::Args)]
@@ -163,7 +163,7 @@ fn checks(
         } else {
             format!("ended with {status}")
         };
-        checks.push(Check::failed("suite-completed", &reason));
+        checks.push(Check::failed(COMPLETED, &reason));
     }
     Ok(checks)
 }

@@ -47,3 +47,14 @@ same() {
 contains() {
     case $3 in *"$2"*) ;; *) echo "$1: no '$2' in '$3'"; return 1 ;; esac
 }
+
+# python_with FILE: makes a virtual environment with the pinned packages of FILE, once; its path is $venv.
+python_with() {
+    venv=$suite/venv
+    if ! cmp -s "$1" "$venv/installed.txt"; then
+        rm -rf "$venv"
+        python3 -m venv "$venv" || return 1
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$1" || return 1
+        cp "$1" "$venv/installed.txt"
+    fi
+}

@@ -26,29 +26,44 @@ pub async fn handle(
 ) -> Outcome<AlterConfigsResponse> {
     let (mut answers, mut accepted) = (Vec::new(), Vec::new());
     for resource in request.resources {
-        let name =
-            ResourceName { resource_type: resource.resource_type, name: resource.resource_name };
+        let name = ResourceName {
+            resource_type: resource.resource_type,
+            name: resource.resource_name,
+        };
         match refusal(&context, &name) {
             Some(code) => answers.push((name, code, Some(code.to_string()))),
             None => {
                 let configs = resource.configs.into_iter();
-                accepted.push((name, configs.map(|config| (config.name, config.value)).collect()));
+                accepted.push((
+                    name,
+                    configs.map(|config| (config.name, config.value)).collect(),
+                ));
             }
         }
     }
-    let names = accepted.iter().map(|(name, _): &(ResourceName, _)| name.clone()).collect();
-    let alter = AlterConfigs { resources: accepted, validate_only: request.validate_only };
+    let names = accepted
+        .iter()
+        .map(|(name, _): &(ResourceName, _)| name.clone())
+        .collect();
+    let alter = AlterConfigs {
+        resources: accepted,
+        validate_only: request.validate_only,
+    };
     answers.extend(decide(&context, names, Request::AlterConfigs(alter)).await);
-    let responses = answers.into_iter().map(|(resource, code, error_message)| {
-        AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.name,
-            ..Default::default()
-        }
-    });
-    reply(AlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+    let responses =
+        answers.into_iter().map(
+            |(resource, code, error_message)| AlterConfigsResourceResponse {
+                error_code: code.code(),
+                error_message,
+                resource_type: resource.resource_type,
+                resource_name: resource.name,
+                ..Default::default()
+            },
+        );
+    reply(AlterConfigsResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
 }
 
 /// A resource, what came of it, and why.
@@ -57,7 +72,10 @@ pub(super) type Answer = (ResourceName, ErrorCode, Option<String>);
 /// Why the client may not alter the configs of a resource, if it may not.
 pub(super) fn refusal(context: &RequestContext, resource: &ResourceName) -> Option<ErrorCode> {
     let (resource, code) = match resource.resource_type {
-        TOPIC => (Resource::Topic(&resource.name), ErrorCode::TopicAuthorizationFailed),
+        TOPIC => (
+            Resource::Topic(&resource.name),
+            ErrorCode::TopicAuthorizationFailed,
+        ),
         _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
     };
     (!context.authorize(Operation::AlterConfigs, resource)).then_some(code)

@@ -27,17 +27,36 @@ pub async fn handle(
     for topic in request.topics {
         if context.authorize(Operation::Alter, Resource::Topic(&topic.name)) {
             let assignments = topic.assignments.map(|assignments| {
-                assignments.into_iter().map(|assignment| assignment.broker_ids).collect()
+                assignments
+                    .into_iter()
+                    .map(|assignment| assignment.broker_ids)
+                    .collect()
             });
-            accepted.push(CreatePartitionsTopic { name: topic.name, count: topic.count, assignments });
+            accepted.push(CreatePartitionsTopic {
+                name: topic.name,
+                count: topic.count,
+                assignments,
+            });
         } else if refused.insert(topic.name.clone()) {
-            results.push(result(topic.name, ErrorCode::TopicAuthorizationFailed, None));
+            results.push(result(
+                topic.name,
+                ErrorCode::TopicAuthorizationFailed,
+                None,
+            ));
         }
     }
     let names: Vec<String> = accepted.iter().map(|topic| topic.name.clone()).collect();
     let throttle_time_ms = context.charge(Quota::ControllerMutation, names.len() as u64);
-    let create = CreatePartitions { topics: accepted, validate_only: request.validate_only };
-    match context.core.node.decide(Request::CreatePartitions(create)).await {
+    let create = CreatePartitions {
+        topics: accepted,
+        validate_only: request.validate_only,
+    };
+    match context
+        .core
+        .node
+        .decide(Request::CreatePartitions(create))
+        .await
+    {
         Ok(Response::CreatePartitions(replies)) => {
             results.extend(replies.into_iter().map(|reply| match reply.result {
                 Ok(()) => result(reply.name, ErrorCode::None, None),
@@ -50,7 +69,11 @@ pub async fn handle(
             results.extend(names.into_iter().map(|name| result(name, code, None)));
         }
     }
-    reply(CreatePartitionsResponse { results, throttle_time_ms, ..Default::default() })
+    reply(CreatePartitionsResponse {
+        results,
+        throttle_time_ms,
+        ..Default::default()
+    })
 }
 
 fn result(name: String, code: ErrorCode, message: Option<String>) -> CreatePartitionsTopicResult {

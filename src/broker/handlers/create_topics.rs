@@ -31,21 +31,38 @@ pub async fn handle(
         if creates_all || context.authorize(Operation::Create, Resource::Topic(&topic.name)) {
             accepted.push(domain(topic));
         } else if refused.insert(topic.name.clone()) {
-            topics.push(failed(topic.name, ErrorCode::TopicAuthorizationFailed, None));
+            topics.push(failed(
+                topic.name,
+                ErrorCode::TopicAuthorizationFailed,
+                None,
+            ));
         }
     }
     let names: Vec<String> = accepted.iter().map(|topic| topic.name.clone()).collect();
-    let mutations = accepted.iter().map(|topic| topic.num_partitions.max(1) as u64).sum();
+    let mutations = accepted
+        .iter()
+        .map(|topic| topic.num_partitions.max(1) as u64)
+        .sum();
     let replies = match accepted.is_empty() {
         true => Ok(Vec::new()),
-        false => context.core.node.create_topics(accepted, request.validate_only).await,
+        false => {
+            context
+                .core
+                .node
+                .create_topics(accepted, request.validate_only)
+                .await
+        }
     };
     match replies {
         Ok(replies) => topics.extend(replies.into_iter().map(|reply| result(&context, reply))),
         Err(code) => topics.extend(names.into_iter().map(|name| failed(name, code, None))),
     }
     let throttle_time_ms = context.charge(Quota::ControllerMutation, mutations);
-    reply(CreateTopicsResponse { topics, throttle_time_ms, ..Default::default() })
+    reply(CreateTopicsResponse {
+        topics,
+        throttle_time_ms,
+        ..Default::default()
+    })
 }
 
 fn domain(topic: WireTopic) -> CreatableTopic {
@@ -55,7 +72,9 @@ fn domain(topic: WireTopic) -> CreatableTopic {
         name: topic.name,
         num_partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignments: assignments.map(|one| (one.partition_index, one.broker_ids)).collect(),
+        assignments: assignments
+            .map(|one| (one.partition_index, one.broker_ids))
+            .collect(),
         configs: configs.map(|config| (config.name, config.value)).collect(),
     }
 }

@@ -23,17 +23,28 @@ pub async fn handle(
 ) -> Outcome<DeleteGroupsResponse> {
     let mut results = Vec::with_capacity(request.groups_names.len());
     for group_id in request.groups_names {
-        let delete = DeleteGroups { groups: vec![group_id.clone()] };
+        let delete = DeleteGroups {
+            groups: vec![group_id.clone()],
+        };
         let code = match ask(&context, &group_id, Operation::Delete, delete).await {
             Err(code) => code,
             Ok(answer) => {
                 let result = expect_response!(answer, DeleteGroups).into_iter().next();
-                let result = result.expect("every group that was asked for is answered").result;
+                let result = result
+                    .expect("every group that was asked for is answered")
+                    .result;
                 result.map_or_else(|error| error.code(), |()| ErrorCode::None)
             }
         };
         let error_code = code.code();
-        results.push(DeletableGroupResult { group_id, error_code, ..Default::default() });
+        results.push(DeletableGroupResult {
+            group_id,
+            error_code,
+            ..Default::default()
+        });
     }
-    reply(DeleteGroupsResponse { results, ..Default::default() })
+    reply(DeleteGroupsResponse {
+        results,
+        ..Default::default()
+    })
 }

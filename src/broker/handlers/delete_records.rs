@@ -25,7 +25,10 @@ pub async fn handle(
     context: Rc<RequestContext>,
     request: DeleteRecordsRequest,
 ) -> Outcome<DeleteRecordsResponse> {
-    let deadline = context.now.mono.plus_millis(i64::from(request.timeout_ms.max(0)));
+    let deadline = context
+        .now
+        .mono
+        .plus_millis(i64::from(request.timeout_ms.max(0)));
     let mut begun = Vec::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -41,9 +44,16 @@ pub async fn handle(
         for (partition_index, deleting) in begun {
             partitions.push(result(partition_index, ended(deleting).await));
         }
-        topics.push(DeleteRecordsTopicResult { name, partitions, ..Default::default() });
+        topics.push(DeleteRecordsTopicResult {
+            name,
+            partitions,
+            ..Default::default()
+        });
     }
-    reply(DeleteRecordsResponse { topics, ..Default::default() })
+    reply(DeleteRecordsResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
 async fn begin(
@@ -55,25 +65,39 @@ async fn begin(
     if !context.authorize(Operation::Delete, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let topic = context.image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic.partition(partition.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let topic = context
+        .image
+        .topic(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic
+        .partition(partition.partition_index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
     if !context.image.topic_config(&topic.name).may_delete_records {
         return Err(ErrorCode::PolicyViolation);
     }
     let offset = partition.offset;
-    let partition = TopicPartition { topic_id: topic.id, partition: partition.partition_index };
+    let partition = TopicPartition {
+        topic_id: topic.id,
+        partition: partition.partition_index,
+    };
     let (sender, receiver) = oneshot::channel();
     let now = context.now;
     let delete = move |core: &Rc<crate::core::Core>| {
         core.with_shard(|shard| shard.delete_records(now, partition, offset, deadline, sender));
     };
     let owner = context.core.owner_of(partition);
-    context.core.post(owner, delete).await.map_err(|_| ErrorCode::NotLeaderOrFollower)?;
+    context
+        .core
+        .post(owner, delete)
+        .await
+        .map_err(|_| ErrorCode::NotLeaderOrFollower)?;
     Ok(receiver)
 }
 
 async fn ended(deleting: Result<Deleting, ErrorCode>) -> Result<Offset, ErrorCode> {
-    let deleted = deleting?.await.map_err(|_| ErrorCode::NotLeaderOrFollower)?;
+    let deleted = deleting?
+        .await
+        .map_err(|_| ErrorCode::NotLeaderOrFollower)?;
     deleted.map_err(|error| error.code())
 }
 

@@ -30,7 +30,9 @@ pub async fn handle(
     }
     let throttle_time_ms = context.charge(Quota::ControllerMutation, accepted.len() as u64);
     if !accepted.is_empty() {
-        let delete = Request::DeleteTopics(DeleteTopics { topics: accepted.clone() });
+        let delete = Request::DeleteTopics(DeleteTopics {
+            topics: accepted.clone(),
+        });
         match context.core.node.decide(delete).await {
             Ok(Response::DeleteTopics(replies)) => {
                 responses.extend(replies.into_iter().map(|reply| result(&context, reply)));
@@ -42,19 +44,31 @@ pub async fn handle(
             }
         }
     }
-    reply(DeleteTopicsResponse { responses, throttle_time_ms, ..Default::default() })
+    reply(DeleteTopicsResponse {
+        responses,
+        throttle_time_ms,
+        ..Default::default()
+    })
 }
 
 fn selectors(context: &RequestContext, request: DeleteTopicsRequest) -> Vec<TopicSelector> {
     if context.version < 6 {
-        return request.topic_names.into_iter().map(TopicSelector::Name).collect();
+        return request
+            .topic_names
+            .into_iter()
+            .map(TopicSelector::Name)
+            .collect();
     }
     let selector = |(name, id): (Option<String>, Uuid)| match (name, id) {
         (Some(name), Uuid::ZERO) => TopicSelector::Name(name),
         (None, id) if !id.is_zero() => TopicSelector::Id(id),
         (name, id) => TopicSelector::Invalid { name, id },
     };
-    request.topics.into_iter().map(|topic| selector((topic.name, topic.topic_id))).collect()
+    request
+        .topics
+        .into_iter()
+        .map(|topic| selector((topic.name, topic.topic_id)))
+        .collect()
 }
 
 /// Whoever may not see a topic is not told whether it exists.
@@ -83,7 +97,12 @@ fn refused(selector: TopicSelector, code: ErrorCode) -> DeletableTopicResult {
         TopicSelector::Id(id) => (None, id),
         TopicSelector::Invalid { name, id } => (name, id),
     };
-    DeletableTopicResult { name, topic_id, error_code: code.code(), ..Default::default() }
+    DeletableTopicResult {
+        name,
+        topic_id,
+        error_code: code.code(),
+        ..Default::default()
+    }
 }
 
 fn result(context: &RequestContext, reply: DeleteTopicReply) -> DeletableTopicResult {
@@ -93,7 +112,11 @@ fn result(context: &RequestContext, reply: DeleteTopicReply) -> DeletableTopicRe
     };
     DeletableTopicResult {
         // Only since version 6 may the name be absent.
-        name: if context.version >= 6 { reply.name } else { Some(reply.name.unwrap_or_default()) },
+        name: if context.version >= 6 {
+            reply.name
+        } else {
+            Some(reply.name.unwrap_or_default())
+        },
         topic_id: reply.topic_id,
         error_code: code.code(),
         error_message,

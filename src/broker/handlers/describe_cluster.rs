@@ -31,7 +31,10 @@ pub async fn handle(
         };
         return reply(DescribeClusterResponse {
             error_code: code.code(),
-            error_message: Some(format!("This is a broker's listener, not endpoint type {}.", request.endpoint_type)),
+            error_message: Some(format!(
+                "This is a broker's listener, not endpoint type {}.",
+                request.endpoint_type
+            )),
             endpoint_type: BROKERS,
             ..Default::default()
         });
@@ -48,7 +51,10 @@ pub async fn handle(
             ..Default::default()
         })
     };
-    let shown = image.brokers.values().filter(|b| request.include_fenced_brokers || !b.fenced);
+    let shown = image
+        .brokers
+        .values()
+        .filter(|b| request.include_fenced_brokers || !b.fenced);
     let mut body = DescribeClusterResponse {
         endpoint_type: BROKERS,
         cluster_id: image.cluster_id.to_string(),

@@ -32,7 +32,10 @@ pub async fn handle(
         let described = describe(&context, &resource);
         result(resource, described, shown)
     });
-    reply(DescribeConfigsResponse { results: results.collect(), ..Default::default() })
+    reply(DescribeConfigsResponse {
+        results: results.collect(),
+        ..Default::default()
+    })
 }
 
 /// What of each config is shown.
@@ -55,7 +58,10 @@ fn describe(
     match ConfigResourceType::from_code(resource.resource_type) {
         Some(ConfigResourceType::Topic) => {
             if !context.authorize(Operation::DescribeConfigs, Resource::Topic(name)) {
-                return refuse(ErrorCode::TopicAuthorizationFailed, format!("Topic {name}."));
+                return refuse(
+                    ErrorCode::TopicAuthorizationFailed,
+                    format!("Topic {name}."),
+                );
             }
             if let Err(error) = controller::check_topic_name(name) {
                 return refuse(ErrorCode::InvalidTopicException, error.to_string());
@@ -68,7 +74,10 @@ fn describe(
         }
         Some(ConfigResourceType::Broker) => {
             if !context.authorize(Operation::DescribeConfigs, Resource::Cluster) {
-                return refuse(ErrorCode::ClusterAuthorizationFailed, "The cluster.".to_owned());
+                return refuse(
+                    ErrorCode::ClusterAuthorizationFailed,
+                    "The cluster.".to_owned(),
+                );
             }
             if name.is_empty() {
                 return Ok(describe_broker(&view, true));
@@ -106,7 +115,9 @@ fn result(
         Ok(entries) => {
             let wanted = resource.configuration_keys;
             let is_wanted = |entry: &ConfigEntry| {
-                wanted.as_ref().is_none_or(|keys| keys.contains(&entry.name))
+                wanted
+                    .as_ref()
+                    .is_none_or(|keys| keys.contains(&entry.name))
             };
             let entries = entries.into_iter().filter(is_wanted);
             result.configs = entries.map(|entry| config(entry, shown)).collect();
@@ -116,19 +127,26 @@ fn result(
 }
 
 fn config(entry: ConfigEntry, shown: Shown) -> DescribeConfigsResourceResult {
-    let synonyms = entry.synonyms.into_iter().map(|synonym| DescribeConfigsSynonym {
-        name: synonym.name,
-        value: synonym.value,
-        source: synonym.source.code(),
-        ..Default::default()
-    });
+    let synonyms = entry
+        .synonyms
+        .into_iter()
+        .map(|synonym| DescribeConfigsSynonym {
+            name: synonym.name,
+            value: synonym.value,
+            source: synonym.source.code(),
+            ..Default::default()
+        });
     DescribeConfigsResourceResult {
         name: entry.name,
         value: entry.value,
         read_only: entry.read_only,
         config_source: entry.source.code(),
         is_sensitive: entry.sensitive,
-        synonyms: if shown.synonyms { synonyms.collect() } else { Vec::new() },
+        synonyms: if shown.synonyms {
+            synonyms.collect()
+        } else {
+            Vec::new()
+        },
         config_type: entry.kind.map_or(0, |kind| kind.code()),
         documentation: shown.documentation.then_some(entry.doc),
         ..Default::default()

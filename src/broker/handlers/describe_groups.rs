@@ -24,12 +24,17 @@ pub async fn handle(
 ) -> Outcome<DescribeGroupsResponse> {
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
-        let describe = DescribeGroups { groups: vec![group_id.clone()] };
+        let describe = DescribeGroups {
+            groups: vec![group_id.clone()],
+        };
         let mut group = match ask(&context, &group_id, Operation::Describe, describe).await {
             Err(code) => refused(group_id.clone(), code),
             Ok(answer) => {
                 let result = expect_response!(answer, DescribeGroups).into_iter().next();
-                described(&context, result.expect("every group that was asked for is answered"))
+                described(
+                    &context,
+                    result.expect("every group that was asked for is answered"),
+                )
             }
         };
         if request.include_authorized_operations && group.error_code == 0 {
@@ -37,11 +42,18 @@ pub async fn handle(
         }
         groups.push(group);
     }
-    reply(DescribeGroupsResponse { groups, ..Default::default() })
+    reply(DescribeGroupsResponse {
+        groups,
+        ..Default::default()
+    })
 }
 
 fn refused(group_id: String, code: ErrorCode) -> DescribedGroup {
-    DescribedGroup { group_id, error_code: code.code(), ..Default::default() }
+    DescribedGroup {
+        group_id,
+        error_code: code.code(),
+        ..Default::default()
+    }
 }
 
 fn described(context: &RequestContext, result: DescribeGroupResult) -> DescribedGroup {
@@ -58,15 +70,18 @@ fn described(context: &RequestContext, result: DescribeGroupResult) -> Described
         }
         Err(error) => return refused(result.group_id, error.code()),
     };
-    let members = group.members.into_iter().map(|member| DescribedGroupMember {
-        member_id: member.member_id,
-        group_instance_id: member.group_instance_id,
-        client_id: member.client_id,
-        client_host: member.client_host,
-        member_metadata: member.metadata,
-        member_assignment: member.assignment,
-        ..Default::default()
-    });
+    let members = group
+        .members
+        .into_iter()
+        .map(|member| DescribedGroupMember {
+            member_id: member.member_id,
+            group_instance_id: member.group_instance_id,
+            client_id: member.client_id,
+            client_host: member.client_host,
+            member_metadata: member.metadata,
+            member_assignment: member.assignment,
+            ..Default::default()
+        });
     DescribedGroup {
         group_id: result.group_id,
         group_state: group.state.name().to_owned(),

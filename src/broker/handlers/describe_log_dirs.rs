@@ -25,7 +25,10 @@ pub async fn handle(
 ) -> Outcome<DescribeLogDirsResponse> {
     if !context.authorize(Operation::Describe, Resource::Cluster) {
         let error_code = ErrorCode::ClusterAuthorizationFailed.code();
-        return reply(DescribeLogDirsResponse { error_code, ..Default::default() });
+        return reply(DescribeLogDirsResponse {
+            error_code,
+            ..Default::default()
+        });
     }
     let mut sizes = Vec::new();
     for index in 0..context.core.node.core_count() {
@@ -34,49 +37,69 @@ pub async fn handle(
     }
     let is_wanted = |size: &LogSize| match &request.topics {
         None => true,
-        Some(topics) => topics.iter().any(|topic| {
-            *topic.topic == *size.topic && topic.partitions.contains(&size.partition)
-        }),
+        Some(topics) => topics
+            .iter()
+            .any(|topic| *topic.topic == *size.topic && topic.partitions.contains(&size.partition)),
     };
     sizes.retain(is_wanted);
     let mut results = Vec::new();
     for directory in &context.core.node.directories {
         results.push(describe(directory, &sizes).await);
     }
-    reply(DescribeLogDirsResponse { results, ..Default::default() })
+    reply(DescribeLogDirsResponse {
+        results,
+        ..Default::default()
+    })
 }
 
 async fn describe(directory: &storage::LogDirectory, sizes: &[LogSize]) -> DescribeLogDirsResult {
     let log_dir = absolute(directory);
     if directory.failure().is_some() {
         let error_code = ErrorCode::KafkaStorageError.code();
-        return DescribeLogDirsResult { error_code, log_dir, ..Default::default() };
+        return DescribeLogDirsResult {
+            error_code,
+            log_dir,
+            ..Default::default()
+        };
     }
     let mut topics = BTreeMap::<&str, Vec<DescribeLogDirsPartition>>::new();
-    for size in sizes.iter().filter(|size| size.directory == directory.path()) {
-        topics.entry(&size.topic).or_default().push(DescribeLogDirsPartition {
-            partition_index: size.partition,
-            partition_size: i64::try_from(size.size_bytes).unwrap_or(i64::MAX),
+    for size in sizes
+        .iter()
+        .filter(|size| size.directory == directory.path())
+    {
+        topics
+            .entry(&size.topic)
+            .or_default()
+            .push(DescribeLogDirsPartition {
+                partition_index: size.partition,
+                partition_size: i64::try_from(size.size_bytes).unwrap_or(i64::MAX),
+                ..Default::default()
+            });
+    }
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| DescribeLogDirsTopic {
+            name: name.to_owned(),
+            partitions,
             ..Default::default()
         });
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| DescribeLogDirsTopic {
-        name: name.to_owned(),
-        partitions,
-        ..Default::default()
-    });
-    let space = directory.space().await.ok();
-    let bytes = |bytes: Option<u64>| bytes.and_then(|b| i64::try_from(b).ok()).unwrap_or(-1);
+    let free_bytes = directory.free_bytes().await.ok();
+    let free_bytes = free_bytes
+        .and_then(|bytes| i64::try_from(bytes).ok())
+        .unwrap_or(-1);
     DescribeLogDirsResult {
         log_dir,
         topics: topics.collect(),
-        total_bytes: bytes(space.map(|space| space.total_bytes)),
-        usable_bytes: bytes(space.map(|space| space.free_bytes)),
+        total_bytes: free_bytes,
+        usable_bytes: free_bytes,
         ..Default::default()
     }
 }
 
 fn absolute(directory: &storage::LogDirectory) -> String {
     let path = directory.path();
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
 }

@@ -29,9 +29,16 @@ pub async fn handle(
             let described = describe(&context, &topic.name, index).await;
             partitions.push(partition_response(index, described));
         }
-        topics.push(TopicResponse { name: topic.name, partitions, ..Default::default() });
+        topics.push(TopicResponse {
+            name: topic.name,
+            partitions,
+            ..Default::default()
+        });
     }
-    reply(DescribeProducersResponse { topics, ..Default::default() })
+    reply(DescribeProducersResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
 async fn describe(
@@ -42,13 +49,24 @@ async fn describe(
     if !context.authorize(Operation::Read, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let topic = context.image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic.partition(index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition { topic_id: topic.id, partition: index };
+    let topic = context
+        .image
+        .topic(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic
+        .partition(index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = TopicPartition {
+        topic_id: topic.id,
+        partition: index,
+    };
     let ask = move |core: &Rc<crate::core::Core>| {
         core.with_shard(|shard| shard.describe_producers(partition))
     };
-    let described = context.core.call(context.core.owner_of(partition), ask).await;
+    let described = context
+        .core
+        .call(context.core.owner_of(partition), ask)
+        .await;
     described.map_err(|_| ErrorCode::NotLeaderOrFollower)?
 }
 
@@ -73,7 +91,7 @@ fn partition_response(
         last_sequence: producer.last_sequence,
         last_timestamp: producer.last_timestamp,
         coordinator_epoch: producer.coordinator_epoch,
-        current_txn_start_offset: producer.transaction_start.unwrap_or(-1),
+        current_txn_start_offset: producer.current_txn_start_offset,
         ..Default::default()
     };
     PartitionResponse {

@@ -51,12 +51,18 @@ pub async fn handle(
         2.. => nodes(&context, &description),
         _ => Vec::new(),
     };
-    reply(DescribeQuorumResponse { topics: vec![topic], nodes, ..Default::default() })
+    reply(DescribeQuorumResponse {
+        topics: vec![topic],
+        nodes,
+        ..Default::default()
+    })
 }
 
 fn is_about_metadata(topics: &[AskedTopic]) -> bool {
     let [topic] = topics else { return false };
-    let [partition] = topic.partitions.as_slice() else { return false };
+    let [partition] = topic.partitions.as_slice() else {
+        return false;
+    };
     topic.topic_name == controller::METADATA_TOPIC && partition.partition_index == 0
 }
 

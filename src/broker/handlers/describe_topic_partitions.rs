@@ -35,14 +35,23 @@ pub async fn handle(
     }
     let is_all = request.topics.is_empty();
     let names: BTreeSet<String> = match is_all {
-        true => context.image.topics.iter().map(|topic| topic.name.to_string()).collect(),
+        true => context
+            .image
+            .topics
+            .iter()
+            .map(|topic| topic.name.to_string())
+            .collect(),
         false => request.topics.into_iter().map(|topic| topic.name).collect(),
     };
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
     let mut remaining = limit.clamp(1, context.core.node.settings.described_partitions_max);
     let mut response = DescribeTopicPartitionsResponse::default();
     for name in names.range(cursor.topic_name.clone()..) {
-        let from = if *name == cursor.topic_name { cursor.partition_index } else { 0 };
+        let from = if *name == cursor.topic_name {
+            cursor.partition_index
+        } else {
+            0
+        };
         if remaining == 0 {
             response.next_cursor = Some(next_cursor(name, from));
             break;
@@ -60,7 +69,11 @@ pub async fn handle(
 }
 
 fn next_cursor(name: &str, partition_index: PartitionIndex) -> Cursor {
-    Cursor { topic_name: name.to_owned(), partition_index, ..Default::default() }
+    Cursor {
+        topic_name: name.to_owned(),
+        partition_index,
+        ..Default::default()
+    }
 }
 
 /// A topic's partitions from `from` on, and where the next page begins if not all fit.

@@ -45,14 +45,24 @@ pub async fn handle(
     for key in request.coordinator_keys {
         coordinators.push(find(&context, request.key_type, key).await);
     }
-    reply(FindCoordinatorResponse { coordinators, ..Default::default() })
+    reply(FindCoordinatorResponse {
+        coordinators,
+        ..Default::default()
+    })
 }
 
 async fn find(context: &RequestContext, key_type: i8, key: String) -> Coordinator {
     match try_find(context, key_type, &key).await {
         Ok((node_id, host, port)) => {
             let error_message = None;
-            Coordinator { key, node_id, host, port, error_message, ..Default::default() }
+            Coordinator {
+                key,
+                node_id,
+                host,
+                port,
+                error_message,
+                ..Default::default()
+            }
         }
         Err(code) => Coordinator {
             key,
@@ -83,12 +93,18 @@ async fn try_find(
     let partition = match context.image.topic(CONSUMER_OFFSETS) {
         Some(_) => partition_of(context, key)?,
         None => {
-            let topic = image.topic(CONSUMER_OFFSETS).ok_or(ErrorCode::CoordinatorNotAvailable)?;
+            let topic = image
+                .topic(CONSUMER_OFFSETS)
+                .ok_or(ErrorCode::CoordinatorNotAvailable)?;
             coordinator::groups::partition_for_group(key, topic.partition_count())
         }
     };
-    let topic = image.topic(CONSUMER_OFFSETS).ok_or(ErrorCode::CoordinatorNotAvailable)?;
-    let leader = topic.partition(partition).map_or(-1, |partition| partition.leader);
+    let topic = image
+        .topic(CONSUMER_OFFSETS)
+        .ok_or(ErrorCode::CoordinatorNotAvailable)?;
+    let leader = topic
+        .partition(partition)
+        .map_or(-1, |partition| partition.leader);
     let brokers = brokers(&image, &context.peer.listener);
     let broker = brokers.into_iter().find(|broker| broker.node_id == leader);
     let broker = broker.ok_or(ErrorCode::CoordinatorNotAvailable)?;

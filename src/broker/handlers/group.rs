@@ -18,7 +18,10 @@ pub(super) fn partition_of(
     context: &RequestContext,
     group_id: &str,
 ) -> Result<PartitionIndex, ErrorCode> {
-    let topic = context.image.topic(CONSUMER_OFFSETS).ok_or(ErrorCode::NotCoordinator)?;
+    let topic = context
+        .image
+        .topic(CONSUMER_OFFSETS)
+        .ok_or(ErrorCode::NotCoordinator)?;
     Ok(partition_for_group(group_id, topic.partition_count()))
 }
 
@@ -31,14 +34,24 @@ pub(super) async fn ask_partition(
     partition: PartitionIndex,
     request: Request,
 ) -> Result<Response, ErrorCode> {
-    let topic = context.image.topic(CONSUMER_OFFSETS).ok_or(ErrorCode::NotCoordinator)?;
-    let owner = context.core.owner_of(TopicPartition { topic_id: topic.id, partition });
+    let topic = context
+        .image
+        .topic(CONSUMER_OFFSETS)
+        .ok_or(ErrorCode::NotCoordinator)?;
+    let owner = context.core.owner_of(TopicPartition {
+        topic_id: topic.id,
+        partition,
+    });
     let (sender, receiver) = oneshot::channel();
     let now = context.now;
     let ask = move |core: &Rc<crate::core::Core>| {
         crate::shard::coordinate(core, now, partition, request, sender);
     };
-    context.core.post(owner, ask).await.map_err(|_| ErrorCode::NotCoordinator)?;
+    context
+        .core
+        .post(owner, ask)
+        .await
+        .map_err(|_| ErrorCode::NotCoordinator)?;
     receiver.await.map_err(|_| ErrorCode::NotCoordinator)
 }
 

@@ -34,5 +34,8 @@ pub async fn handle(
             Err(error) => error.code(),
         },
     };
-    reply(HeartbeatResponse { error_code: code.code(), ..Default::default() })
+    reply(HeartbeatResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }

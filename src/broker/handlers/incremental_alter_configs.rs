@@ -23,29 +23,44 @@ pub async fn handle(
 ) -> Outcome<IncrementalAlterConfigsResponse> {
     let (mut answers, mut accepted) = (Vec::new(), Vec::new());
     for resource in request.resources {
-        let name =
-            ResourceName { resource_type: resource.resource_type, name: resource.resource_name };
+        let name = ResourceName {
+            resource_type: resource.resource_type,
+            name: resource.resource_name,
+        };
         match refusal(&context, &name) {
             Some(code) => answers.push((name, code, Some(code.to_string()))),
             None => accepted.push((name, resource.configs.into_iter().map(operation).collect())),
         }
     }
-    let names = accepted.iter().map(|(name, _): &(ResourceName, _)| name.clone()).collect();
-    let alter =
-        IncrementalAlterConfigs { resources: accepted, validate_only: request.validate_only };
+    let names = accepted
+        .iter()
+        .map(|(name, _): &(ResourceName, _)| name.clone())
+        .collect();
+    let alter = IncrementalAlterConfigs {
+        resources: accepted,
+        validate_only: request.validate_only,
+    };
     answers.extend(decide(&context, names, Request::IncrementalAlterConfigs(alter)).await);
-    let responses = answers.into_iter().map(|(resource, code, error_message)| {
-        AlterConfigsResourceResponse {
-            error_code: code.code(),
-            error_message,
-            resource_type: resource.resource_type,
-            resource_name: resource.name,
-            ..Default::default()
-        }
-    });
-    reply(IncrementalAlterConfigsResponse { responses: responses.collect(), ..Default::default() })
+    let responses =
+        answers.into_iter().map(
+            |(resource, code, error_message)| AlterConfigsResourceResponse {
+                error_code: code.code(),
+                error_message,
+                resource_type: resource.resource_type,
+                resource_name: resource.name,
+                ..Default::default()
+            },
+        );
+    reply(IncrementalAlterConfigsResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
 }
 
 fn operation(config: AlterableConfig) -> AlterOp {
-    AlterOp { key: config.name, operation: config.config_operation, value: config.value }
+    AlterOp {
+        key: config.name,
+        operation: config.config_operation,
+        value: config.value,
+    }
 }

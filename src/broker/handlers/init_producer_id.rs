@@ -32,9 +32,11 @@ pub async fn handle(
     }
     // A producer that may write to any topic may be idempotent (KIP-679).
     let allowed = context.authorize(Operation::IdempotentWrite, Resource::Cluster)
-        || context.image.topics.iter().any(|topic| {
-            context.authorize(Operation::Write, Resource::Topic(&topic.name))
-        });
+        || context
+            .image
+            .topics
+            .iter()
+            .any(|topic| context.authorize(Operation::Write, Resource::Topic(&topic.name)));
     if !allowed {
         return reply(refused(ErrorCode::ClusterAuthorizationFailed));
     }
@@ -44,8 +46,10 @@ pub async fn handle(
     }
     reply(match context.core.node.next_producer_id().await {
         Err(code) => refused(code),
-        Ok(producer_id) => {
-            InitProducerIdResponse { producer_id, producer_epoch: 0, ..Default::default() }
-        }
+        Ok(producer_id) => InitProducerIdResponse {
+            producer_id,
+            producer_epoch: 0,
+            ..Default::default()
+        },
     })
 }

@@ -26,13 +26,15 @@ pub async fn handle(
     let member_id = request.member_id.clone();
     let group_id = request.group_id.clone();
     let join = join_of(&context, request);
-    reply(match ask(&context, &group_id, Operation::Read, join).await {
-        Err(code) => refused(&context, code, member_id),
-        Ok(response) => match expect_response!(response, JoinGroup) {
-            Ok(joined) => joined_response(&context, joined),
-            Err(failure) => refused(&context, failure.error.code(), failure.member_id),
+    reply(
+        match ask(&context, &group_id, Operation::Read, join).await {
+            Err(code) => refused(&context, code, member_id),
+            Ok(response) => match expect_response!(response, JoinGroup) {
+                Ok(joined) => joined_response(&context, joined),
+                Err(failure) => refused(&context, failure.error.code(), failure.member_id),
+            },
         },
-    })
+    )
 }
 
 fn join_of(context: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
@@ -45,7 +47,10 @@ fn join_of(context: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
         group_instance_id: request.group_instance_id,
         protocol_type: request.protocol_type,
         protocols: protocols
-            .map(|protocol| JoinProtocol { name: protocol.name, metadata: protocol.metadata })
+            .map(|protocol| JoinProtocol {
+                name: protocol.name,
+                metadata: protocol.metadata,
+            })
             .collect(),
         reason: request.reason,
         client_id: context.client_id.clone(),
@@ -56,12 +61,15 @@ fn join_of(context: &RequestContext, request: JoinGroupRequest) -> JoinGroup {
 }
 
 fn joined_response(context: &RequestContext, joined: JoinedGroup) -> JoinGroupResponse {
-    let members = joined.members.into_iter().map(|member| JoinGroupResponseMember {
-        member_id: member.member_id,
-        group_instance_id: member.group_instance_id,
-        metadata: member.metadata,
-        ..Default::default()
-    });
+    let members = joined
+        .members
+        .into_iter()
+        .map(|member| JoinGroupResponseMember {
+            member_id: member.member_id,
+            group_instance_id: member.group_instance_id,
+            metadata: member.metadata,
+            ..Default::default()
+        });
     JoinGroupResponse {
         generation_id: joined.generation_id,
         protocol_type: joined.protocol_type,

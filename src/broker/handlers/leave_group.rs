@@ -25,22 +25,26 @@ pub async fn handle(
 ) -> Outcome<LeaveGroupResponse> {
     let group_id = request.group_id.clone();
     let leave = leave_of(&context, request);
-    let refused =
-        |code: ErrorCode| LeaveGroupResponse { error_code: code.code(), ..Default::default() };
-    reply(match ask(&context, &group_id, Operation::Read, leave).await {
-        Err(code) => refused(code),
-        Ok(response) => match expect_response!(response, LeaveGroup) {
-            Err(error) => refused(error.code()),
-            Ok(left) if context.version >= 3 => LeaveGroupResponse {
-                members: left.into_iter().map(member_response).collect(),
-                ..Default::default()
-            },
-            Ok(left) => match left.into_iter().find_map(|member| member.result.err()) {
-                Some(error) => refused(error.code()),
-                None => refused(ErrorCode::None),
+    let refused = |code: ErrorCode| LeaveGroupResponse {
+        error_code: code.code(),
+        ..Default::default()
+    };
+    reply(
+        match ask(&context, &group_id, Operation::Read, leave).await {
+            Err(code) => refused(code),
+            Ok(response) => match expect_response!(response, LeaveGroup) {
+                Err(error) => refused(error.code()),
+                Ok(left) if context.version >= 3 => LeaveGroupResponse {
+                    members: left.into_iter().map(member_response).collect(),
+                    ..Default::default()
+                },
+                Ok(left) => match left.into_iter().find_map(|member| member.result.err()) {
+                    Some(error) => refused(error.code()),
+                    None => refused(ErrorCode::None),
+                },
             },
         },
-    })
+    )
 }
 
 fn leave_of(context: &RequestContext, request: LeaveGroupRequest) -> LeaveGroup {
@@ -51,18 +55,30 @@ fn leave_of(context: &RequestContext, request: LeaveGroupRequest) -> LeaveGroup 
             reason: member.reason,
         }),
         _ => {
-            let only = LeavingMember { member_id: request.member_id, ..Default::default() };
-            return LeaveGroup { group_id: request.group_id, members: vec![only] };
+            let only = LeavingMember {
+                member_id: request.member_id,
+                ..Default::default()
+            };
+            return LeaveGroup {
+                group_id: request.group_id,
+                members: vec![only],
+            };
         }
     };
-    LeaveGroup { group_id: request.group_id, members: members.collect() }
+    LeaveGroup {
+        group_id: request.group_id,
+        members: members.collect(),
+    }
 }
 
 fn member_response(left: LeftMember) -> MemberResponse {
     MemberResponse {
         member_id: left.member_id,
         group_instance_id: left.group_instance_id,
-        error_code: left.result.map_or_else(|error| error.code(), |()| ErrorCode::None).code(),
+        error_code: left
+            .result
+            .map_or_else(|error| error.code(), |()| ErrorCode::None)
+            .code(),
         ..Default::default()
     }
 }

@@ -23,7 +23,10 @@ pub async fn handle(
     request: ListConfigResourcesRequest,
 ) -> Outcome<ListConfigResourcesResponse> {
     let refused = |code: ErrorCode| {
-        reply(ListConfigResourcesResponse { error_code: code.code(), ..Default::default() })
+        reply(ListConfigResourcesResponse {
+            error_code: code.code(),
+            ..Default::default()
+        })
     };
     if !context.authorize(Operation::DescribeConfigs, Resource::Cluster) {
         return refused(ErrorCode::ClusterAuthorizationFailed);
@@ -45,20 +48,39 @@ pub async fn handle(
     }
     let mut config_resources = Vec::new();
     let mut push = |resource_name: String, resource_type: i8| {
-        config_resources.push(ConfigResource { resource_name, resource_type, ..Default::default() });
+        config_resources.push(ConfigResource {
+            resource_name,
+            resource_type,
+            ..Default::default()
+        });
     };
     for kind in wanted {
         match ConfigResourceType::from_code(kind) {
             Some(ConfigResourceType::Topic) => {
-                context.image.topics.iter().for_each(|topic| push(topic.name.to_string(), kind));
+                context
+                    .image
+                    .topics
+                    .iter()
+                    .for_each(|topic| push(topic.name.to_string(), kind));
             }
             Some(ConfigResourceType::Broker) => {
-                context.image.brokers.keys().for_each(|id| push(id.to_string(), kind));
+                context
+                    .image
+                    .brokers
+                    .keys()
+                    .for_each(|id| push(id.to_string(), kind));
             }
             // Every broker has a logger; nobody has client metrics or group configs, which are not served.
-            None => context.image.brokers.keys().for_each(|id| push(id.to_string(), kind)),
+            None => context
+                .image
+                .brokers
+                .keys()
+                .for_each(|id| push(id.to_string(), kind)),
             Some(ConfigResourceType::ClientMetrics | ConfigResourceType::Group) => {}
         }
     }
-    reply(ListConfigResourcesResponse { config_resources, ..Default::default() })
+    reply(ListConfigResourcesResponse {
+        config_resources,
+        ..Default::default()
+    })
 }

@@ -23,8 +23,10 @@ pub async fn handle(
     request: ListGroupsRequest,
 ) -> Outcome<ListGroupsResponse> {
     let sees_all = context.authorize(Operation::Describe, Resource::Cluster);
-    let partitions =
-        context.image.topic(CONSUMER_OFFSETS).map_or(0, |topic| topic.partition_count());
+    let partitions = context
+        .image
+        .topic(CONSUMER_OFFSETS)
+        .map_or(0, |topic| topic.partition_count());
     let mut response = ListGroupsResponse::default();
     for partition in 0..partitions {
         let list = ListGroups {
@@ -52,5 +54,8 @@ pub async fn handle(
 }
 
 fn refused(code: ErrorCode) -> Outcome<ListGroupsResponse> {
-    reply(ListGroupsResponse { error_code: code.code(), ..Default::default() })
+    reply(ListGroupsResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }

@@ -41,7 +41,10 @@ use crate::server::router::{Route, Routes, handle, route};
 
 /// Every API that is served. What is not here is not advertised.
 pub fn routes() -> Routes {
-    let produce = Route { advertised: produce::ADVERTISED, ..route!(Produce, produce) };
+    let produce = Route {
+        advertised: produce::ADVERTISED,
+        ..route!(Produce, produce)
+    };
     Routes::new(vec![
         produce,
         route!(Fetch, fetch),

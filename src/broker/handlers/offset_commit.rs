@@ -33,7 +33,9 @@ pub async fn handle(
     let mut topics = Vec::new();
     for topic in request.topics {
         match accept(&context, &topic) {
-            Ok((name, topic_id)) => topics.push(accepted(&context, topic, name, topic_id, &mut response)),
+            Ok((name, topic_id)) => {
+                topics.push(accepted(&context, topic, name, topic_id, &mut response))
+            }
             Err(code) => response.topics.push(refuse(topic, code)),
         }
     }
@@ -45,7 +47,10 @@ pub async fn handle(
         group_instance_id: request.group_instance_id,
         retention_time_ms: request.retention_time_ms,
         knows_group_id_not_found,
-        topics: topics.into_iter().filter(|topic| !topic.partitions.is_empty()).collect(),
+        topics: topics
+            .into_iter()
+            .filter(|topic| !topic.partitions.is_empty())
+            .collect(),
     };
     commit_and_answer(&context, &group_id, commit, response).await
 }
@@ -56,10 +61,14 @@ async fn commit_and_answer(
     commit: OffsetCommit,
     mut response: OffsetCommitResponse,
 ) -> Outcome<OffsetCommitResponse> {
-    let asked: Vec<_> = commit.topics.iter().map(|topic| {
-        let partitions: Vec<i32> = topic.partitions.iter().map(|p| p.partition).collect();
-        (topic.topic.clone(), topic.topic_id, partitions)
-    }).collect();
+    let asked: Vec<_> = commit
+        .topics
+        .iter()
+        .map(|topic| {
+            let partitions: Vec<i32> = topic.partitions.iter().map(|p| p.partition).collect();
+            (topic.topic.clone(), topic.topic_id, partitions)
+        })
+        .collect();
     let all = |code: ErrorCode| {
         let topics = asked.iter().map(|(name, id, partitions)| {
             let partitions = partitions.iter().map(|&index| (index, code));
@@ -75,7 +84,10 @@ async fn commit_and_answer(
                 .into_iter()
                 .map(|topic| {
                     let partitions = topic.partitions.into_iter().map(|(index, result)| {
-                        (index, result.map_or_else(|error| error.code(), |()| ErrorCode::None))
+                        (
+                            index,
+                            result.map_or_else(|error| error.code(), |()| ErrorCode::None),
+                        )
                     });
                     topic_response(topic.topic, topic.topic_id, partitions)
                 })
@@ -118,7 +130,10 @@ fn topic_response(
 }
 
 fn refuse(topic: OffsetCommitRequestTopic, code: ErrorCode) -> OffsetCommitResponseTopic {
-    let partitions = topic.partitions.iter().map(|partition| (partition.partition_index, code));
+    let partitions = topic
+        .partitions
+        .iter()
+        .map(|partition| (partition.partition_index, code));
     topic_response(topic.name.clone(), topic.topic_id, partitions)
 }
 
@@ -129,11 +144,17 @@ fn accept(
 ) -> Result<(String, Uuid), ErrorCode> {
     let by_id = context.version >= 10;
     let found = match by_id {
-        true => context.image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)?,
+        true => context
+            .image
+            .topic_by_id(topic.topic_id)
+            .ok_or(ErrorCode::UnknownTopicId)?,
         false if !context.authorize(Operation::Read, Resource::Topic(&topic.name)) => {
             return Err(ErrorCode::TopicAuthorizationFailed);
         }
-        false => context.image.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)?,
+        false => context
+            .image
+            .topic(&topic.name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition)?,
     };
     if by_id && !context.authorize(Operation::Read, Resource::Topic(&found.name)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
@@ -156,8 +177,12 @@ fn accepted(
     let (known, unknown): (Vec<_>, Vec<_>) = topic.partitions.into_iter().partition(exists);
     if !unknown.is_empty() {
         let code = ErrorCode::UnknownTopicOrPartition;
-        let unknown = unknown.iter().map(|partition| (partition.partition_index, code));
-        response.topics.push(topic_response(name.clone(), topic_id, unknown));
+        let unknown = unknown
+            .iter()
+            .map(|partition| (partition.partition_index, code));
+        response
+            .topics
+            .push(topic_response(name.clone(), topic_id, unknown));
     }
     let partitions = known.into_iter().map(|partition| OffsetCommitPartition {
         partition: partition.partition_index,
@@ -165,5 +190,9 @@ fn accepted(
         leader_epoch: partition.committed_leader_epoch,
         metadata: partition.committed_metadata,
     });
-    OffsetCommitTopic { topic: name, topic_id, partitions: partitions.collect() }
+    OffsetCommitTopic {
+        topic: name,
+        topic_id,
+        partitions: partitions.collect(),
+    }
 }

@@ -25,15 +25,26 @@ pub async fn handle(
     request: OffsetDeleteRequest,
 ) -> Outcome<OffsetDeleteResponse> {
     let mut response = OffsetDeleteResponse::default();
-    let mut delete =
-        OffsetDelete { group_id: request.group_id.clone(), ..Default::default() };
+    let mut delete = OffsetDelete {
+        group_id: request.group_id.clone(),
+        ..Default::default()
+    };
     for topic in request.topics {
-        let partitions = || topic.partitions.iter().map(|partition| partition.partition_index);
+        let partitions = || {
+            topic
+                .partitions
+                .iter()
+                .map(|partition| partition.partition_index)
+        };
         match refusal(&context, &topic) {
-            None => delete.topics.push((topic.name.clone(), partitions().collect())),
+            None => delete
+                .topics
+                .push((topic.name.clone(), partitions().collect())),
             Some(code) => {
                 let refused = partitions().map(|index| (index, code));
-                response.topics.push(topic_response(topic.name.clone(), refused));
+                response
+                    .topics
+                    .push(topic_response(topic.name.clone(), refused));
             }
         }
     }
@@ -43,7 +54,10 @@ pub async fn handle(
             Err(error) => response = refused(error.code()),
             Ok(results) => response.topics.extend(results.into_iter().map(|topic| {
                 let partitions = topic.partitions.into_iter().map(|(index, result)| {
-                    (index, result.map_or_else(|error| error.code(), |()| ErrorCode::None))
+                    (
+                        index,
+                        result.map_or_else(|error| error.code(), |()| ErrorCode::None),
+                    )
                 });
                 topic_response(topic.topic, partitions)
             })),
@@ -53,14 +67,21 @@ pub async fn handle(
 }
 
 fn refused(code: ErrorCode) -> OffsetDeleteResponse {
-    OffsetDeleteResponse { error_code: code.code(), ..Default::default() }
+    OffsetDeleteResponse {
+        error_code: code.code(),
+        ..Default::default()
+    }
 }
 
 fn refusal(context: &RequestContext, topic: &OffsetDeleteRequestTopic) -> Option<ErrorCode> {
     if !context.authorize(Operation::Read, Resource::Topic(&topic.name)) {
         return Some(ErrorCode::TopicAuthorizationFailed);
     }
-    context.image.topic(&topic.name).is_none().then_some(ErrorCode::UnknownTopicOrPartition)
+    context
+        .image
+        .topic(&topic.name)
+        .is_none()
+        .then_some(ErrorCode::UnknownTopicOrPartition)
 }
 
 fn topic_response(
@@ -71,5 +92,8 @@ fn topic_response(
         partition_index,
         error_code: code.code(),
     });
-    OffsetDeleteResponseTopic { name, partitions: partitions.collect() }
+    OffsetDeleteResponseTopic {
+        name,
+        partitions: partitions.collect(),
+    }
 }

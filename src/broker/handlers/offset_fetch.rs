@@ -34,7 +34,10 @@ pub async fn handle(
         for group in request.groups {
             groups.push(fetch(&context, group, require_stable).await);
         }
-        return reply(OffsetFetchResponse { groups, ..Default::default() });
+        return reply(OffsetFetchResponse {
+            groups,
+            ..Default::default()
+        });
     }
     let topics = request.topics.map(|topics| {
         let topics = topics.into_iter().map(|topic| OffsetFetchRequestTopics {
@@ -44,23 +47,37 @@ pub async fn handle(
         });
         topics.collect()
     });
-    let group =
-        OffsetFetchRequestGroup { group_id: request.group_id, topics, ..Default::default() };
+    let group = OffsetFetchRequestGroup {
+        group_id: request.group_id,
+        topics,
+        ..Default::default()
+    };
     let answer = fetch(&context, group, require_stable).await;
-    let error_code = if context.version >= 2 { answer.error_code } else { 0 };
+    let error_code = if context.version >= 2 {
+        answer.error_code
+    } else {
+        0
+    };
     let topics = answer.topics.into_iter().map(old_topic);
-    reply(OffsetFetchResponse { topics: topics.collect(), error_code, ..Default::default() })
+    reply(OffsetFetchResponse {
+        topics: topics.collect(),
+        error_code,
+        ..Default::default()
+    })
 }
 
 fn old_topic(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
-    let partitions = topic.partitions.into_iter().map(|partition| OffsetFetchResponsePartition {
-        partition_index: partition.partition_index,
-        committed_offset: partition.committed_offset,
-        committed_leader_epoch: partition.committed_leader_epoch,
-        metadata: partition.metadata,
-        error_code: partition.error_code,
-        ..Default::default()
-    });
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|partition| OffsetFetchResponsePartition {
+            partition_index: partition.partition_index,
+            committed_offset: partition.committed_offset,
+            committed_leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.metadata,
+            error_code: partition.error_code,
+            ..Default::default()
+        });
     OffsetFetchResponseTopic {
         name: topic.name,
         partitions: partitions.collect(),
@@ -73,8 +90,10 @@ async fn fetch(
     group: OffsetFetchRequestGroup,
     require_stable: bool,
 ) -> OffsetFetchResponseGroup {
-    let mut response =
-        OffsetFetchResponseGroup { group_id: group.group_id.clone(), ..Default::default() };
+    let mut response = OffsetFetchResponseGroup {
+        group_id: group.group_id.clone(),
+        ..Default::default()
+    };
     let asked = group.topics.clone();
     let is_all = group.topics.is_none();
     let mut topics = Vec::new();
@@ -97,7 +116,9 @@ async fn fetch(
                 let seen = results.into_iter().filter(|topic| {
                     !is_all || context.authorize(Operation::Describe, Resource::Topic(&topic.topic))
                 });
-                response.topics.extend(seen.map(|topic| found(context, topic)));
+                response
+                    .topics
+                    .extend(seen.map(|topic| found(context, topic)));
                 return response;
             }
         },
@@ -105,7 +126,11 @@ async fn fetch(
     response.error_code = code.code();
     response.topics.clear();
     if context.version <= 1 {
-        response.topics = asked.iter().flatten().map(|topic| refused(topic, code)).collect();
+        response.topics = asked
+            .iter()
+            .flatten()
+            .map(|topic| refused(topic, code))
+            .collect();
     }
     response
 }
@@ -123,23 +148,33 @@ fn accept(
         // An offset is shown even if its topic is not there any more.
         _ => {
             let found = context.image.topic(&topic.name);
-            (topic.name.clone(), found.map_or(Uuid::ZERO, |topic| topic.id))
+            (
+                topic.name.clone(),
+                found.map_or(Uuid::ZERO, |topic| topic.id),
+            )
         }
     };
     if !context.authorize(Operation::Describe, Resource::Topic(&name)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    Ok(OffsetFetchTopic { topic: name, topic_id, partitions: topic.partition_indexes.clone() })
+    Ok(OffsetFetchTopic {
+        topic: name,
+        topic_id,
+        partitions: topic.partition_indexes.clone(),
+    })
 }
 
 fn refused(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResponseTopics {
-    let partitions = topic.partition_indexes.iter().map(|&index| OffsetFetchResponsePartitions {
-        partition_index: index,
-        committed_offset: -1,
-        metadata: Some(String::new()),
-        error_code: code.code(),
-        ..Default::default()
-    });
+    let partitions = topic
+        .partition_indexes
+        .iter()
+        .map(|&index| OffsetFetchResponsePartitions {
+            partition_index: index,
+            committed_offset: -1,
+            metadata: Some(String::new()),
+            error_code: code.code(),
+            ..Default::default()
+        });
     OffsetFetchResponseTopics {
         name: topic.name.clone(),
         topic_id: topic.topic_id,
@@ -150,16 +185,23 @@ fn refused(topic: &OffsetFetchRequestTopics, code: ErrorCode) -> OffsetFetchResp
 
 fn found(context: &RequestContext, topic: OffsetFetchTopicResult) -> OffsetFetchResponseTopics {
     let known = context.image.topic(&topic.topic).map(|topic| topic.id);
-    let partitions = topic.partitions.into_iter().map(|offset| OffsetFetchResponsePartitions {
-        partition_index: offset.partition,
-        committed_offset: offset.offset,
-        committed_leader_epoch: offset.leader_epoch,
-        metadata: Some(offset.metadata),
-        ..Default::default()
-    });
+    let partitions = topic
+        .partitions
+        .into_iter()
+        .map(|offset| OffsetFetchResponsePartitions {
+            partition_index: offset.partition,
+            committed_offset: offset.offset,
+            committed_leader_epoch: offset.leader_epoch,
+            metadata: Some(offset.metadata),
+            ..Default::default()
+        });
     OffsetFetchResponseTopics {
         name: topic.topic,
-        topic_id: if topic.topic_id.is_zero() { known.unwrap_or_default() } else { topic.topic_id },
+        topic_id: if topic.topic_id.is_zero() {
+            known.unwrap_or_default()
+        } else {
+            topic.topic_id
+        },
         partitions: partitions.collect(),
         ..Default::default()
     }

@@ -31,9 +31,16 @@ pub async fn handle(
             partitions.push(partition_response(asked.partition, end));
         }
         let topic = topic.topic;
-        topics.push(OffsetForLeaderTopicResult { topic, partitions, ..Default::default() });
+        topics.push(OffsetForLeaderTopicResult {
+            topic,
+            partitions,
+            ..Default::default()
+        });
     }
-    reply(OffsetForLeaderEpochResponse { topics, ..Default::default() })
+    reply(OffsetForLeaderEpochResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
 async fn find(
@@ -44,15 +51,26 @@ async fn find(
     if !context.authorize(Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let topic = context.image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic.partition(asked.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition { topic_id: topic.id, partition: asked.partition };
+    let topic = context
+        .image
+        .topic(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic
+        .partition(asked.partition)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = TopicPartition {
+        topic_id: topic.id,
+        partition: asked.partition,
+    };
     let expected = (asked.current_leader_epoch >= 0).then_some(asked.current_leader_epoch);
     let epoch = asked.leader_epoch;
     let ask = move |core: &Rc<crate::core::Core>| {
         core.with_shard(|shard| shard.epoch_end(partition, epoch, expected))
     };
-    let end = context.core.call(context.core.owner_of(partition), ask).await;
+    let end = context
+        .core
+        .call(context.core.owner_of(partition), ask)
+        .await;
     end.map_err(|_| ErrorCode::NotLeaderOrFollower)?
 }
 

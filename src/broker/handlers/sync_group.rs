@@ -32,20 +32,26 @@ pub async fn handle(
         protocol_type: request.protocol_type,
         protocol_name: request.protocol_name,
         requires_protocol: context.version >= 5,
-        assignments: assignments.map(|given| (given.member_id, given.assignment)).collect(),
+        assignments: assignments
+            .map(|given| (given.member_id, given.assignment))
+            .collect(),
     };
-    let refused =
-        |code: ErrorCode| SyncGroupResponse { error_code: code.code(), ..Default::default() };
-    reply(match ask(&context, &group_id, Operation::Read, sync).await {
-        Err(code) => refused(code),
-        Ok(response) => match expect_response!(response, SyncGroup) {
-            Err(error) => refused(error.code()),
-            Ok(synced) => SyncGroupResponse {
-                protocol_type: synced.protocol_type,
-                protocol_name: synced.protocol_name,
-                assignment: synced.assignment,
-                ..Default::default()
+    let refused = |code: ErrorCode| SyncGroupResponse {
+        error_code: code.code(),
+        ..Default::default()
+    };
+    reply(
+        match ask(&context, &group_id, Operation::Read, sync).await {
+            Err(code) => refused(code),
+            Ok(response) => match expect_response!(response, SyncGroup) {
+                Err(error) => refused(error.code()),
+                Ok(synced) => SyncGroupResponse {
+                    protocol_type: synced.protocol_type,
+                    protocol_name: synced.protocol_name,
+                    assignment: synced.assignment,
+                    ..Default::default()
+                },
             },
         },
-    })
+    )
 }

@@ -37,8 +37,13 @@ pub async fn format(
             present.insert(path.clone(), properties);
         }
     }
-    let known = present.values().next().map(|properties| properties.cluster_id.clone());
-    let cluster_id = cluster_id.or(known).unwrap_or_else(|| Uuid::random(prng).to_string());
+    let known = present
+        .values()
+        .next()
+        .map(|properties| properties.cluster_id.clone());
+    let cluster_id = cluster_id
+        .or(known)
+        .unwrap_or_else(|| Uuid::random(prng).to_string());
     let mut formatted = Formatted::new();
     // The metadata directory comes last: once it is formatted, all are.
     paths.sort_by_key(|path| *path == metadata);
@@ -65,7 +70,10 @@ pub async fn format(
 
 fn voter(config: &StaticConfig, directory_id: Uuid) -> Voter {
     Voter {
-        key: VoterKey { id: config.node_id, directory_id },
+        key: VoterKey {
+            id: config.node_id,
+            directory_id,
+        },
         endpoints: voter_endpoints(config),
         kraft_versions: (0, controller::features::KRAFT_VERSION_LEVEL),
     }
@@ -75,7 +83,11 @@ fn voter(config: &StaticConfig, directory_id: Uuid) -> Voter {
 pub(super) fn voter_endpoints(config: &StaticConfig) -> Vec<Endpoint> {
     let endpoint = |listener: &controller::configs::Listener| Endpoint {
         name: listener.name.clone(),
-        host: if listener.host.is_empty() { "localhost".to_owned() } else { listener.host.clone() },
+        host: if listener.host.is_empty() {
+            "localhost".to_owned()
+        } else {
+            listener.host.clone()
+        },
         port: listener.port,
     };
     config.listeners.controller.iter().map(endpoint).collect()

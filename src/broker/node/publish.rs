@@ -36,7 +36,10 @@ pub(super) fn everything(image: &Image) -> Vec<Change> {
     let mut changes = Vec::new();
     for topic in image.topics.iter() {
         for &partition in topic.partitions.keys() {
-            changes.push(Change::PartitionCreated(TopicPartition { topic_id: topic.id, partition }));
+            changes.push(Change::PartitionCreated(TopicPartition {
+                topic_id: topic.id,
+                partition,
+            }));
         }
     }
     changes

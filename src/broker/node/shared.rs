@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use controller::{CreatableTopic, CreateTopicReply, Request, Response};
+use controller::request::{CreatableTopic, CreateTopicReply};
+use controller::{Request, Response};
 use coordinator::groups::GroupCoordinator;
 use replica::Replica;
 use runtime::Clock;
@@ -170,7 +171,9 @@ impl NodeShared {
         image: &Image,
         partition: TopicPartition,
     ) -> Option<LogDirectory> {
-        let assigned = image.partition(partition).and_then(|state| state.directory(self.id));
+        let assigned = image
+            .partition(partition)
+            .and_then(|state| state.directory(self.id));
         let is_assigned = |directory: &&LogDirectory| {
             assigned.is_some() && directory.properties().directory_id == assigned
         };
@@ -179,7 +182,9 @@ impl NodeShared {
         }
         let mut placed = lock(&self.placed);
         let online = |index: &usize| self.directories[*index].failure().is_none();
-        let index = (0..self.directories.len()).filter(online).min_by_key(|&index| placed[index])?;
+        let index = (0..self.directories.len())
+            .filter(online)
+            .min_by_key(|&index| placed[index])?;
         placed[index] += 1;
         Some(self.directories[index].clone())
     }
@@ -188,7 +193,10 @@ impl NodeShared {
     pub async fn decide(&self, request: Request) -> Result<Response, ControllerUnavailable> {
         let (sender, receiver) = oneshot::channel();
         let call = Call::Decide(request, sender);
-        self.controller.send(call).await.map_err(|_| ControllerUnavailable)?;
+        self.controller
+            .send(call)
+            .await
+            .map_err(|_| ControllerUnavailable)?;
         receiver.await.map_err(|_| ControllerUnavailable)
     }
 
@@ -196,7 +204,10 @@ impl NodeShared {
     pub async fn describe_quorum(&self) -> Result<QuorumDescription, ControllerUnavailable> {
         let (sender, receiver) = oneshot::channel();
         let call = Call::Describe(sender);
-        self.controller.send(call).await.map_err(|_| ControllerUnavailable)?;
+        self.controller
+            .send(call)
+            .await
+            .map_err(|_| ControllerUnavailable)?;
         receiver.await.map_err(|_| ControllerUnavailable)
     }
 
@@ -206,7 +217,10 @@ impl NodeShared {
         topics: Vec<CreatableTopic>,
         validate_only: bool,
     ) -> Result<Vec<CreateTopicReply>, ErrorCode> {
-        let request = controller::request::CreateTopics { topics, validate_only };
+        let request = controller::request::CreateTopics {
+            topics,
+            validate_only,
+        };
         match self.decide(Request::CreateTopics(request)).await {
             Ok(Response::CreateTopics(replies)) => Ok(replies),
             Ok(other) => panic!("the controller answers what it is asked, not {other:?}"),
@@ -247,10 +261,15 @@ impl NodeShared {
 
     /// A log directory has failed. The node ends if it was the last one, or the one of the metadata.
     pub(crate) fn directory_failed(&self, failure: &DirectoryFailure) {
-        let failed = self.directories.iter().filter(|directory| directory.failure().is_some());
+        let failed = self
+            .directories
+            .iter()
+            .filter(|directory| directory.failure().is_some());
         let failed = failed.count();
         self.metrics.offline_log_directories.set(failed as i64);
-        let is_metadata = self.directories[self.metadata_directory].failure().is_some();
+        let is_metadata = self.directories[self.metadata_directory]
+            .failure()
+            .is_some();
         if is_metadata || failed == self.directories.len() {
             self.end(failure.to_string());
         }

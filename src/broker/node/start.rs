@@ -80,27 +80,49 @@ struct Lead {
 pub async fn start(config: NodeConfig) -> Result<RunningNode, NodeError> {
     let files = FileCache::new(config.disk.clone(), config.open_files_max);
     let (directories, contents) = open_directories(&config.config, &files).await?;
-    let (senders, receivers): (Vec<_>, Vec<_>) =
-        (0..config.cores.max(1)).map(|_| mpsc::channel(SHARD_MAILBOX_MAX)).unzip();
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..config.cores.max(1))
+        .map(|_| mpsc::channel(SHARD_MAILBOX_MAX))
+        .unzip();
     let (controller, calls) = mpsc::channel(CONTROLLER_MAILBOX_MAX);
     let metadata_directory = metadata_directory(&config.config, &directories)?;
     let was_clean = contents[metadata_directory].was_clean;
     let (ready, is_ready) = oneshot::channel();
     let static_config = config.config.clone();
-    let shared = share(config, directories, metadata_directory, &contents, senders, controller);
+    let shared = share(
+        config,
+        directories,
+        metadata_directory,
+        &contents,
+        senders,
+        controller,
+    );
     let shared = Arc::new(shared);
-    let mut lead = Some(Lead { config: static_config, calls, was_clean, ready });
-    let seeds = receivers.into_iter().map(|mailbox| {
-        Seed { shared: Arc::clone(&shared), mailbox, lead: lead.take() }
+    let mut lead = Some(Lead {
+        config: static_config,
+        calls,
+        was_clean,
+        ready,
     });
-    let starters: Vec<_> = seeds.map(|seed| move |index| run_core(index, seed)).collect();
+    let seeds = receivers.into_iter().map(|mailbox| Seed {
+        shared: Arc::clone(&shared),
+        mailbox,
+        lead: lead.take(),
+    });
+    let starters: Vec<_> = seeds
+        .map(|seed| move |index| run_core(index, seed))
+        .collect();
     let cores = runtime::task::start_cores(starters).map_err(NodeError::Core)?;
     match is_ready.await {
-        Ok(ready) => Ok(RunningNode { ready, shared, cores }),
+        Ok(ready) => Ok(RunningNode {
+            ready,
+            shared,
+            cores,
+        }),
         Err(_) => {
             let results = cores.join().await;
             let failed = results.into_iter().find_map(Result::err);
-            Err(failed.unwrap_or_else(|| NodeError::Storage("the node ended while it started".into())))
+            Err(failed
+                .unwrap_or_else(|| NodeError::Storage("the node ended while it started".into())))
         }
     }
 }
@@ -118,15 +140,24 @@ async fn open_directories(
         let path = PathBuf::from(path);
         let (directory, content) = LogDirectory::open(files, &path).await?;
         let properties = directory.properties();
-        let foreign = |reason| NodeError::Foreign { path: path.clone(), reason };
+        let foreign = |reason| NodeError::Foreign {
+            path: path.clone(),
+            reason,
+        };
         if properties.node_id != config.node_id {
             let (found, ours) = (properties.node_id, config.node_id);
-            return Err(foreign(format!("it belongs to node {found}, node.id is {ours}")));
+            return Err(foreign(format!(
+                "it belongs to node {found}, node.id is {ours}"
+            )));
         }
-        let first = directories.first().map(|first: &LogDirectory| &first.properties().cluster_id);
+        let first = directories
+            .first()
+            .map(|first: &LogDirectory| &first.properties().cluster_id);
         if first.is_some_and(|first| *first != properties.cluster_id) {
             let found = &properties.cluster_id;
-            return Err(foreign(format!("it belongs to cluster {found}, the others do not")));
+            return Err(foreign(format!(
+                "it belongs to cluster {found}, the others do not"
+            )));
         }
         for name in &content.deleted {
             if let Err(error) = directory.remove_deleted(name).await {
@@ -144,7 +175,9 @@ fn metadata_directory(
     directories: &[LogDirectory],
 ) -> Result<usize, NodeError> {
     let path = PathBuf::from(&config.metadata_log_dir);
-    let found = directories.iter().position(|directory| directory.path() == path);
+    let found = directories
+        .iter()
+        .position(|directory| directory.path() == path);
     Ok(found.expect("every directory of the config was opened"))
 }
 
@@ -163,7 +196,10 @@ fn share(
             found.insert(name.clone(), (index, content.was_clean));
         }
     }
-    let cluster_id = directories[metadata_directory].properties().cluster_id.clone();
+    let cluster_id = directories[metadata_directory]
+        .properties()
+        .cluster_id
+        .clone();
     let file = &config.config;
     let empty = Arc::new(MetadataImage::empty(&cluster_id));
     let image = Image::new(empty, file.node_id, &file.texts, &file.limits);
@@ -182,7 +218,12 @@ fn share(
         budget: MemoryBudget::new(config.memory_bytes_max),
         metrics: Metrics::default(),
         connection_counts: Arc::new(ConnectionCounts::default()),
-        placed: Mutex::new(contents.iter().map(|content| content.partitions.len()).collect()),
+        placed: Mutex::new(
+            contents
+                .iter()
+                .map(|content| content.partitions.len())
+                .collect(),
+        ),
         directories,
         metadata_directory,
         mailboxes,
@@ -243,11 +284,17 @@ async fn run_core(index: usize, seed: Seed) -> Result<(), NodeError> {
 async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
     let mut listeners = Vec::new();
     for spec in &lead.config.listeners.broker {
-        listeners.push((spec.name.clone(), bind(&spec.name, &spec.host, spec.port).await?));
+        listeners.push((
+            spec.name.clone(),
+            bind(&spec.name, &spec.host, spec.port).await?,
+        ));
     }
     let addresses = addresses(&listeners);
     let is_live = Rc::new(Cell::new(false));
-    let publisher = NodePublisher { core: Rc::clone(core), is_live: Rc::clone(&is_live) };
+    let publisher = NodePublisher {
+        core: Rc::clone(core),
+        is_live: Rc::clone(&is_live),
+    };
     let mut driver = recover(core, &lead, publisher).await?;
     driver.start().await?;
     controller::features::check_served(&core.node.image()).map_err(NodeError::Feature)?;
@@ -261,8 +308,15 @@ async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
     let _ = lead.ready.send(Ready {
         listeners: addresses,
         cluster_id: image.cluster_id.to_string(),
-        log_directories: core.node.directories.iter().map(|d| d.path().to_owned()).collect(),
+        log_directories: core
+            .node
+            .directories
+            .iter()
+            .map(|d| d.path().to_owned())
+            .collect(),
         incarnation_id,
+        after_millis: core.now().mono.as_nanos() as f64 / 1e6,
+        is_flushed: image.topic_config("").replica.durability == replica::Durability::Flushed,
     });
     runtime::select! {
         biased;
@@ -282,15 +336,25 @@ async fn recover(
     let node = &core.node;
     let directory = &node.directories[node.metadata_directory];
     let directory_id = directory.properties().directory_id.unwrap_or(Uuid::ZERO);
-    let key = VoterKey { id: node.id, directory_id };
+    let key = VoterKey {
+        id: node.id,
+        directory_id,
+    };
     let config = ControllerConfig {
         node_id: node.id,
         static_configs: node.static_configs.clone(),
         limits: node.limits.clone(),
     };
     let (clock, prng) = (node.clock.clone(), node.prng("controller"));
-    let recovered =
-        QuorumDriver::recover(clock, directory, lead.was_clean, key, config, prng, publisher);
+    let recovered = QuorumDriver::recover(
+        clock,
+        directory,
+        lead.was_clean,
+        key,
+        config,
+        prng,
+        publisher,
+    );
     Ok(recovered.await?)
 }
 
@@ -303,7 +367,10 @@ async fn register(
 ) -> Result<Uuid, NodeError> {
     let node = &core.node;
     let incarnation_id = node.random_uuid();
-    let ports = addresses.iter().map(|(name, address)| (name.clone(), address.port())).collect();
+    let ports = addresses
+        .iter()
+        .map(|(name, address)| (name.clone(), address.port()))
+        .collect();
     let registration = RegisterBroker {
         broker_id: node.id,
         cluster_id: node.image().cluster_id.to_string(),
@@ -311,14 +378,27 @@ async fn register(
         endpoints: config.listeners.endpoints("localhost", &ports),
         features: controller::features::supported_features(),
         rack: config.rack.clone(),
-        log_dirs: node.directories.iter().filter_map(|d| d.properties().directory_id).collect(),
+        log_dirs: node
+            .directories
+            .iter()
+            .filter_map(|d| d.properties().directory_id)
+            .collect(),
         previous_incarnation_is_dead: true,
     };
-    let full = || NodeError::Storage("the disk is full: the broker cannot be registered".to_owned());
-    let response = driver.decide(Request::RegisterBroker(registration)).await?.ok_or_else(full)?;
-    let Response::RegisterBroker(registered) = response else { panic!("asked for a registration") };
+    let full =
+        || NodeError::Storage("the disk is full: the broker cannot be registered".to_owned());
+    let response = driver
+        .decide(Request::RegisterBroker(registration))
+        .await?
+        .ok_or_else(full)?;
+    let Response::RegisterBroker(registered) = response else {
+        panic!("asked for a registration")
+    };
     let broker_epoch = registered.map_err(NodeError::Register)?;
-    *node.broker_epoch.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = broker_epoch;
+    *node
+        .broker_epoch
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner) = broker_epoch;
     let heartbeat = BrokerHeartbeat {
         broker_id: node.id,
         broker_epoch,
@@ -327,16 +407,26 @@ async fn register(
         want_shut_down: false,
         cordoned_log_dirs: Vec::new(),
     };
-    let response = driver.decide(Request::BrokerHeartbeat(heartbeat)).await?.ok_or_else(full)?;
-    let Response::BrokerHeartbeat(reply) = response else { panic!("asked for a heartbeat") };
+    let response = driver
+        .decide(Request::BrokerHeartbeat(heartbeat))
+        .await?
+        .ok_or_else(full)?;
+    let Response::BrokerHeartbeat(reply) = response else {
+        panic!("asked for a heartbeat")
+    };
     let reply = reply.map_err(NodeError::Register)?;
-    assert!(!reply.is_fenced, "a broker that has read all metadata is unfenced");
+    assert!(
+        !reply.is_fenced,
+        "a broker that has read all metadata is unfenced"
+    );
     Ok(incarnation_id)
 }
 
 fn addresses(listeners: &[(String, TcpListener)]) -> BTreeMap<String, SocketAddr> {
     let address = |(name, listener): &(String, TcpListener)| {
-        let address = listener.local_addr().expect("a bound socket has an address");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
         (name.clone(), address)
     };
     listeners.iter().map(address).collect()
@@ -349,11 +439,20 @@ async fn bind(name: &str, host: &str, port: u16) -> Result<TcpListener, NodeErro
         error,
     };
     let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let resolved = runtime::net::lookup_host(host, port).await.map_err(failed)?;
+    let resolved = runtime::net::lookup_host(host, port)
+        .await
+        .map_err(failed)?;
     let nothing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such host");
     let mut last = nothing;
     for address in resolved {
-        match TcpListener::bind(address, ListenOptions { reuse_port: true, ..Default::default() }).await
+        match TcpListener::bind(
+            address,
+            ListenOptions {
+                reuse_port: true,
+                ..Default::default()
+            },
+        )
+        .await
         {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,

@@ -40,7 +40,11 @@ pub(super) struct MetadataFiles {
 
 impl MetadataFiles {
     pub fn new(disk: Disk, folder: PathBuf, limits: Limits) -> MetadataFiles {
-        MetadataFiles { disk, folder, limits }
+        MetadataFiles {
+            disk,
+            folder,
+            limits,
+        }
     }
 
     pub fn limits(&self) -> &Limits {
@@ -65,8 +69,10 @@ impl MetadataFiles {
     /// The snapshots that are there, oldest first.
     pub async fn list_snapshots(&self) -> io::Result<Vec<SnapshotId>> {
         let entries = self.disk.list_dir(&self.folder).await?;
-        let mut ids: Vec<SnapshotId> =
-            entries.iter().filter_map(|entry| entry.name.parse().ok()).collect();
+        let mut ids: Vec<SnapshotId> = entries
+            .iter()
+            .filter_map(|entry| entry.name.parse().ok())
+            .collect();
         ids.sort_unstable();
         Ok(ids)
     }
@@ -82,7 +88,9 @@ impl MetadataFiles {
     pub async fn delete_snapshots_before(&self, end_offset: Offset) -> io::Result<()> {
         for id in self.list_snapshots().await? {
             if id.end_offset < end_offset {
-                self.disk.remove_file(self.folder.join(id.to_string())).await?;
+                self.disk
+                    .remove_file(self.folder.join(id.to_string()))
+                    .await?;
             }
         }
         Ok(())
@@ -96,10 +104,11 @@ pub(super) fn control_batch(
     timestamp: i64,
     records: &[ControlRecord],
 ) -> Batch {
-    let mut builder = BatchBuilder::new(base_offset).control().leader_epoch(leader_epoch);
+    let mut builder = BatchBuilder::new(base_offset)
+        .control()
+        .leader_epoch(leader_epoch);
     for record in records {
-        let (key, value) = record.encode();
-        builder.append(timestamp, Some(&key), Some(&value), &[]);
+        builder.append_control(timestamp, record.kind(), &record.value());
     }
     builder.build()
 }
@@ -126,7 +135,12 @@ pub(super) fn snapshot(
         }
         offset = push(builder.build());
     }
-    push(control_batch(offset, epoch, timestamp, &[ControlRecord::SnapshotFooter]));
+    push(control_batch(
+        offset,
+        epoch,
+        timestamp,
+        &[ControlRecord::SnapshotFooter],
+    ));
     content.freeze()
 }
 
@@ -141,12 +155,17 @@ pub async fn bootstrap_snapshot(
     voters: &VoterSet,
 ) -> Result<(), FormatError> {
     let folder = metadata_directory.join(METADATA_FOLDER);
-    let failed = |error| FormatError::Io { path: folder.clone(), error };
+    let failed = |error| FormatError::Io {
+        path: folder.clone(),
+        error,
+    };
     disk.create_dir_all(&folder).await.map_err(failed)?;
     let header = raft::snapshot_header(0, KRAFT_VERSION, voters);
     let content = snapshot(0, timestamp, &header, &[]);
     let path = folder.join(SnapshotId::BOOTSTRAP.to_string());
-    storage::replace_file(disk, &path, content).await.map_err(failed)?;
+    storage::replace_file(disk, &path, content)
+        .await
+        .map_err(failed)?;
     disk.sync_dir(metadata_directory).await.map_err(failed)
 }
 

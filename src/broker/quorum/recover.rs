@@ -91,8 +91,11 @@ impl<P: Publisher> QuorumDriver<P> {
             voters,
             kraft_version,
         };
-        let quorum_config =
-            QuorumConfig { key, limits, election_backoff_ms: ELECTION_BACKOFF_MS };
+        let quorum_config = QuorumConfig {
+            key,
+            limits,
+            election_backoff_ms: ELECTION_BACKOFF_MS,
+        };
         let quorum = Quorum::new(clock.now(), quorum_config, recovered)?;
         let image = image_of(&snapshot, directory.properties().cluster_id.as_str())?;
         Ok(QuorumDriver {
@@ -127,7 +130,11 @@ async fn open_log(
     let name = PartitionName::new(controller::METADATA_TOPIC, 0);
     let (log, recovered) = Log::open(directory, &name, config, was_clean, clock.now()).await?;
     if let Some(reason) = recovered.cut_reason {
-        tracing::warn!(reason, cut_bytes = recovered.cut_bytes, "recovery has cut the metadata log");
+        tracing::warn!(
+            reason,
+            cut_bytes = recovered.cut_bytes,
+            "recovery has cut the metadata log"
+        );
     }
     Ok(log)
 }
@@ -170,7 +177,9 @@ fn read_snapshot(id: SnapshotId, content: Bytes) -> Result<Snapshot, String> {
         }
         for control in control_records(&batch)? {
             match control {
-                ControlRecord::SnapshotHeader { last_contained_log_timestamp } => {
+                ControlRecord::SnapshotHeader {
+                    last_contained_log_timestamp,
+                } => {
                     snapshot.timestamp_ms = last_contained_log_timestamp;
                 }
                 ControlRecord::SnapshotFooter => is_whole = true,
@@ -182,7 +191,11 @@ fn read_snapshot(id: SnapshotId, content: Bytes) -> Result<Snapshot, String> {
             }
         }
     }
-    if is_whole { Ok(snapshot) } else { Err("it has no footer: it is cut off".to_owned()) }
+    if is_whole {
+        Ok(snapshot)
+    } else {
+        Err("it has no footer: it is cut off".to_owned())
+    }
 }
 
 /// The voters, the version, the bytes and the last epoch that the log adds to the snapshot.
@@ -204,7 +217,10 @@ async fn scan_control(
             bytes += header.size_bytes() as u64;
             continue;
         };
-        let damaged = |reason| RecoverQuorumError::Snapshot { id: snapshot.id, reason };
+        let damaged = |reason| RecoverQuorumError::Snapshot {
+            id: snapshot.id,
+            reason,
+        };
         for control in control_records(batch).map_err(damaged)? {
             match control {
                 ControlRecord::KRaftVersion(version) => kraft_version = version,
@@ -229,7 +245,10 @@ fn image_of(
         timestamp_ms: snapshot.timestamp_ms,
     };
     controller::snapshot::from_snapshot(cluster_id, position, &snapshot.records).map_err(|error| {
-        RecoverQuorumError::Snapshot { id: snapshot.id, reason: error.to_string() }
+        RecoverQuorumError::Snapshot {
+            id: snapshot.id,
+            reason: error.to_string(),
+        }
     })
 }
 
@@ -237,7 +256,7 @@ fn control_records(batch: &Batch) -> Result<Vec<ControlRecord>, String> {
     let mut controls = Vec::new();
     for record in batch.records() {
         let record = record.map_err(|error| error.to_string())?;
-        let decoded = ControlRecord::decode(record.key, record.value);
+        let decoded = ControlRecord::decode(record.key.as_deref(), record.value);
         controls.extend(decoded.map_err(|error| error.to_string())?);
     }
     Ok(controls)

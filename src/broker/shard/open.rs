@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use controller::TopicImage;
+use controller::image::TopicImage;
 use replica::{
-    BatchSummary, ControlMarker, EpochEntry, EpochHistory, ProducerState,
-    RecoveredState, Replica,
+    BatchSummary, ControlMarker, EpochEntry, EpochHistory, ProducerState, RecoveredState, Replica,
 };
 use storage::{Log, LogDirectory, OpenError, PartitionName, ScannedBatch, WriteError};
 use types::{LeaderEpoch, Now, Offset, TopicPartition};
 
-use super::slot::Slot;
 use super::Shard;
+use super::slot::Slot;
 use crate::core::Core;
 use crate::image::Image;
 
@@ -59,7 +58,10 @@ pub(super) async fn open(
             let directory = core.node.directory_for(image, partition);
             let directory = directory.ok_or(OpenPartitionError::NoDirectory)?;
             let config = config.log.clone();
-            (Log::create(&directory, &name, topic.id, config, core.now()).await?, Vec::new())
+            (
+                Log::create(&directory, &name, topic.id, config, core.now()).await?,
+                Vec::new(),
+            )
         }
     };
     let recovered = recover(core, &log, seen).await?;
@@ -98,15 +100,26 @@ async fn open_found(
 /// Epochs seen in the log, each with its start offset.
 type Epochs = Vec<(LeaderEpoch, Offset)>;
 
-async fn recover(core: &Core, log: &Log, seen: Epochs) -> Result<RecoveredState, OpenPartitionError> {
+async fn recover(
+    core: &Core,
+    log: &Log,
+    seen: Epochs,
+) -> Result<RecoveredState, OpenPartitionError> {
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
     let stored = log.partition_files().read_leader_epochs().await?;
     let entries = stored.into_iter().chain(seen);
-    let entries = entries.map(|(epoch, start_offset)| EpochEntry { epoch, start_offset });
+    let entries = entries.map(|(epoch, start_offset)| EpochEntry {
+        epoch,
+        start_offset,
+    });
     let mut epochs = EpochHistory::from_entries(entries);
     epochs.truncate_from_end(log_end);
     epochs.truncate_from_start(log_start);
-    let high_watermark = log.directory().high_watermarks().get(log.name()).unwrap_or(log_start);
+    let high_watermark = log
+        .directory()
+        .high_watermarks()
+        .get(log.name())
+        .unwrap_or(log_start);
     Ok(RecoveredState {
         log_start,
         log_end,
@@ -130,7 +143,12 @@ async fn producers(now: Now, log: &Log) -> Result<ProducerState, OpenPartitionEr
         if header.base_offset < from {
             continue;
         }
-        state.replay(header.base_offset, &BatchSummary::from(header), marker(&batch)?, now.wall)?;
+        state.replay(
+            header.base_offset,
+            &BatchSummary::from(header),
+            marker(&batch)?,
+            now.wall,
+        )?;
     }
     Ok(state)
 }
@@ -144,7 +162,9 @@ async fn newest_snapshot(
     offsets.retain(|&offset| offset <= log.log_end_offset());
     offsets.sort_unstable();
     while let Some(offset) = offsets.pop() {
-        let Some(content) = files.read_producer_snapshot(offset).await? else { continue };
+        let Some(content) = files.read_producer_snapshot(offset).await? else {
+            continue;
+        };
         match ProducerState::decode_snapshot(&content, offset, now.wall) {
             Ok(state) => return Ok((state, offset.max(log.log_start_offset()))),
             Err(error) => {
@@ -157,11 +177,17 @@ async fn newest_snapshot(
 }
 
 fn marker(batch: &ScannedBatch) -> Result<Option<ControlMarker>, OpenPartitionError> {
-    let Some(record) = batch.control.as_ref().and_then(|batch| batch.records().next()) else {
+    let Some(record) = batch
+        .control
+        .as_ref()
+        .and_then(|batch| batch.records().next())
+    else {
         return Ok(None);
     };
     let record = record.map_err(|error| OpenPartitionError::Control(error.to_string()))?;
-    let (Some(key), Some(value)) = (record.key, record.value) else { return Ok(None) };
+    let (Some(key), Some(value)) = (record.key, record.value) else {
+        return Ok(None);
+    };
     let marker = ControlMarker::decode(&key, value, record.timestamp);
     marker.map_err(|error| OpenPartitionError::Control(error.to_string()))
 }

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controller::{Change, TopicImage};
+use controller::Change;
+use controller::image::TopicImage;
 use replica::{Input, Leadership};
 use storage::PartitionName;
 use types::{Now, TopicPartition};
@@ -27,15 +28,19 @@ pub async fn apply(core: Rc<Core>, image: Arc<Image>, changes: Arc<Vec<Change>>)
         match change {
             Change::TopicDeleted(topic) => delete_topic(&core, topic).await,
             Change::PartitionCreated(partition)
-            | Change::PartitionChanged { partition, leadership: true }
-                if core.owner_of(*partition) == core.index =>
-            {
+            | Change::PartitionChanged {
+                partition,
+                leadership: true,
+            } if core.owner_of(*partition) == core.index => {
                 to_open.push_back(*partition);
             }
             _ => {}
         }
     }
-    if changes.iter().any(|change| matches!(change, Change::ConfigChanged { .. })) {
+    if changes
+        .iter()
+        .any(|change| matches!(change, Change::ConfigChanged { .. }))
+    {
         let now = core.now();
         core.with_shard(|shard| shard.apply_configs(now, &image));
     }
@@ -52,7 +57,9 @@ async fn open_all(core: &Rc<Core>, image: &Arc<Image>, to_open: VecDeque<TopicPa
         let (core, image, queue) = (Rc::clone(core), Arc::clone(image), Rc::clone(&queue));
         running.push(runtime::task::spawn_local(async move {
             loop {
-                let Some(partition) = queue.borrow_mut().pop_front() else { return };
+                let Some(partition) = queue.borrow_mut().pop_front() else {
+                    return;
+                };
                 take_up(&core, &image, partition).await;
             }
         }));
@@ -65,8 +72,12 @@ async fn open_all(core: &Rc<Core>, image: &Arc<Image>, to_open: VecDeque<TopicPa
 /// Makes sure that a partition has its slot, and tells the machine its role.
 async fn take_up(core: &Rc<Core>, image: &Arc<Image>, partition: TopicPartition) {
     // What a later record of the same batch has deleted is not there.
-    let Some(topic) = image.topic_by_id(partition.topic_id) else { return };
-    let Some(state) = topic.partition(partition.partition) else { return };
+    let Some(topic) = image.topic_by_id(partition.topic_id) else {
+        return;
+    };
+    let Some(state) = topic.partition(partition.partition) else {
+        return;
+    };
     if !state.replicas.contains(&core.node.id) {
         return;
     }
@@ -111,7 +122,10 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
         shard.handle_events(now);
     });
     for &index in topic.partitions.keys() {
-        let partition = TopicPartition { topic_id: topic.id, partition: index };
+        let partition = TopicPartition {
+            topic_id: topic.id,
+            partition: index,
+        };
         if core.owner_of(partition) != core.index {
             continue;
         }

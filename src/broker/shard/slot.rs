@@ -77,10 +77,16 @@ impl Slot {
 
     /// Queues the offered batch at its offset.
     pub fn take_offer(&mut self, token: u64, base_offset: Offset, leader_epoch: LeaderEpoch) {
-        let (offered, batch) = self.offered.take().expect("the machine appends what was offered");
+        let (offered, batch) = self
+            .offered
+            .take()
+            .expect("the machine appends what was offered");
         assert_eq!(offered, token, "the machine appends what was offered");
         let header = batch.header_at(base_offset, leader_epoch);
-        self.queue.push_back(AppendBatch { header, records: batch.records });
+        self.queue.push_back(AppendBatch {
+            header,
+            records: batch.records,
+        });
     }
 
     /// Queues a job unless the same waits already.

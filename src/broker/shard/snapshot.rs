@@ -51,7 +51,9 @@ impl PartitionSnapshot {
     /// The epoch of the record at `offset`, -1 if it is not known.
     pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
         let epochs = self.epochs.as_ref();
-        epochs.and_then(|epochs| epochs.epoch_of(offset)).unwrap_or(-1)
+        epochs
+            .and_then(|epochs| epochs.epoch_of(offset))
+            .unwrap_or(-1)
     }
 }
 
@@ -68,14 +70,19 @@ impl Shard {
         let missing = self.missing_error(query.partition);
         let slot = self.slots.get_mut(&query.partition).ok_or(missing)?;
         let expected = (query.current_leader_epoch >= 0).then_some(query.current_leader_epoch);
-        let leader_epoch =
-            slot.replica.check_leader_epoch(expected).map_err(|error| error.code())?;
+        let leader_epoch = slot
+            .replica
+            .check_leader_epoch(expected)
+            .map_err(|error| error.code())?;
         if let Some(waiter) = waiter {
             slot.waiters.register(waiter);
         }
         let state = slot.replica.view();
         let diverging = query.last_fetched.and_then(|(epoch, offset)| {
-            let end = slot.replica.epochs().end_offset_for_epoch(epoch, state.log_end);
+            let end = slot
+                .replica
+                .epochs()
+                .end_offset_for_epoch(epoch, state.log_end);
             let parts = end.epoch != epoch || end.end_offset < offset;
             parts.then_some((end.epoch, end.end_offset))
         });
@@ -125,8 +132,14 @@ impl Shard {
         &self,
         partition: TopicPartition,
     ) -> Result<Vec<ProducerDescription>, ErrorCode> {
-        let slot = self.slots.get(&partition).ok_or_else(|| self.missing_error(partition))?;
-        let described = slot.replica.describe_producers().map_err(|error| error.code())?;
+        let slot = self
+            .slots
+            .get(&partition)
+            .ok_or_else(|| self.missing_error(partition))?;
+        let described = slot
+            .replica
+            .describe_producers()
+            .map_err(|error| error.code())?;
         Ok(described.collect())
     }
 
@@ -140,8 +153,13 @@ impl Shard {
         epoch: LeaderEpoch,
         expected: Option<LeaderEpoch>,
     ) -> Result<EpochEnd, ErrorCode> {
-        let slot = self.slots.get(&partition).ok_or_else(|| self.missing_error(partition))?;
-        slot.replica.offset_for_leader_epoch(epoch, expected).map_err(|error| error.code())
+        let slot = self
+            .slots
+            .get(&partition)
+            .ok_or_else(|| self.missing_error(partition))?;
+        slot.replica
+            .offset_for_leader_epoch(epoch, expected)
+            .map_err(|error| error.code())
     }
 
     /// Moves a partition's log start up to `offset`, or to the high watermark for -1; `sender` gets the new log start.
@@ -158,7 +176,15 @@ impl Shard {
             return;
         }
         let token = self.replies.park_deletion(sender);
-        self.step(now, partition, Input::DeleteRecords { token, offset, deadline });
+        self.step(
+            now,
+            partition,
+            Input::DeleteRecords {
+                token,
+                offset,
+                deadline,
+            },
+        );
         self.handle_events(now);
     }
 }

@@ -8,9 +8,9 @@ use replica::Input;
 use storage::DirectoryFailure;
 use types::{ErrorCode, Mono, Now, Offset, TopicPartition};
 
+use super::Shard;
 use super::slot::Job;
 use super::timers::Machine;
-use super::Shard;
 use crate::core::Core;
 use crate::topics;
 
@@ -41,7 +41,9 @@ impl Shard {
 
     /// Writes the producers at `offset` down, in the background: recovery begins from there.
     pub(super) fn snapshot_producers(&mut self, partition: TopicPartition, offset: Offset) {
-        let Some(slot) = self.slots.get(&partition) else { return };
+        let Some(slot) = self.slots.get(&partition) else {
+            return;
+        };
         let content = slot.replica.producer_snapshot(offset);
         let files = slot.log.partition_files();
         runtime::task::spawn_local(async move {
@@ -53,9 +55,13 @@ impl Shard {
 
     /// Writes down which epoch began where, in the background: the batches say it too.
     pub(super) fn write_epochs(&mut self, partition: TopicPartition) {
-        let Some(slot) = self.slots.get(&partition) else { return };
+        let Some(slot) = self.slots.get(&partition) else {
+            return;
+        };
         let entries = slot.replica.epochs().entries();
-        let entries: Vec<_> = entries.map(|entry| (entry.epoch, entry.start_offset)).collect();
+        let entries: Vec<_> = entries
+            .map(|entry| (entry.epoch, entry.start_offset))
+            .collect();
         let files = slot.log.partition_files();
         runtime::task::spawn_local(async move {
             if let Err(error) = files.write_leader_epochs(&entries, false).await {
@@ -66,12 +72,17 @@ impl Shard {
 
     /// A log directory has failed: none of its partitions is served any more.
     pub(super) fn close_directory(&mut self, now: Now, failure: &Arc<DirectoryFailure>) {
-        let in_it = self.slots.iter().filter(|(_, slot)| slot.log.directory().failure().is_some());
+        let in_it = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.log.directory().failure().is_some());
         let partitions: Vec<_> = in_it.map(|(partition, _)| *partition).collect();
         tracing::error!(%failure, partitions = partitions.len(), "a log directory is closed");
         for partition in partitions {
             self.step(now, partition, Input::LogFailed);
-            let Some(mut slot) = self.slots.remove(&partition) else { continue };
+            let Some(mut slot) = self.slots.remove(&partition) else {
+                continue;
+            };
             if &*slot.topic == topics::CONSUMER_OFFSETS {
                 self.resign_coordinator(now, partition.partition);
                 self.coordinators.remove(&partition.partition);
@@ -136,7 +147,10 @@ pub async fn close_all(core: &Rc<Core>) {
             tracing::error!(topic = %slot.topic, %error, "a log is not closed cleanly");
         }
         let name = slot.log.name().clone();
-        slot.log.directory().high_watermarks().set(&name, slot.replica.view().high_watermark);
+        slot.log
+            .directory()
+            .high_watermarks()
+            .set(&name, slot.replica.view().high_watermark);
     }
 }
 
@@ -144,7 +158,10 @@ pub async fn close_all(core: &Rc<Core>) {
 async fn wait_idle(core: &Rc<Core>, partition: TopicPartition) {
     for _ in 0..IDLE_STEPS_MAX {
         let is_busy = core.with_shard(|shard| {
-            shard.slots.get(&partition).is_some_and(|slot| slot.is_busy || slot.has_work())
+            shard
+                .slots
+                .get(&partition)
+                .is_some_and(|slot| slot.is_busy || slot.has_work())
         });
         if !is_busy {
             return;

@@ -6,8 +6,8 @@ use replica::{AppendError, Input};
 use storage::{AppendBatch, Appended, Finished, LogJob, WriteError};
 use types::{Now, Offset, TopicPartition};
 
-use super::slot::Job;
 use super::Shard;
+use super::slot::Job;
 use crate::core::Core;
 
 type Retained = Result<storage::Retained, WriteError>;
@@ -116,7 +116,10 @@ impl Shard {
                 match running.try_take() {
                     Ok(ended) => self.end(now, partition, ended),
                     Err(running) => {
-                        self.slots.get_mut(&partition).expect("it has a job").is_busy = true;
+                        self.slots
+                            .get_mut(&partition)
+                            .expect("it has a job")
+                            .is_busy = true;
                         later.push((partition, running));
                         break;
                     }
@@ -137,13 +140,13 @@ impl Shard {
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
         }
         match slot.jobs.pop_front()? {
-            Job::AdvanceLogStart(offset) => {
-                Some(Running::Retain(slot.log.begin_advance_log_start(now, offset)))
-            }
-            Job::Retain => Some(Running::Retain(slot.log.begin_retention(
-                now,
-                slot.replica.view().high_watermark,
-            ))),
+            Job::AdvanceLogStart(offset) => Some(Running::Retain(
+                slot.log.begin_advance_log_start(now, offset),
+            )),
+            Job::Retain => Some(Running::Retain(
+                slot.log
+                    .begin_retention(now, slot.replica.view().high_watermark),
+            )),
             Job::Unlink => Some(Running::Unlink(slot.log.begin_remove_deleted(now))),
             Job::WriteEpochs => {
                 self.write_epochs(partition);
@@ -153,7 +156,9 @@ impl Shard {
     }
 
     fn end(&mut self, now: Now, partition: TopicPartition, ended: Ended) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         match ended {
             Ended::Append(from, finished) => {
                 let result = slot.log.finish(finished);
@@ -198,7 +203,11 @@ impl Shard {
                     "no space left: the append is refused, reads go on");
                 let generation = slot.log.generation();
                 let error = AppendError::NoSpace;
-                let failed = Input::AppendFailed { from_offset, generation, error };
+                let failed = Input::AppendFailed {
+                    from_offset,
+                    generation,
+                    error,
+                };
                 self.step(now, partition, failed);
             }
             Err(storage::AppendError::Write(error)) => self.write_failed(now, partition, &error),

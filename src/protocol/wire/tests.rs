@@ -132,6 +132,21 @@ fn nested_claims_share_one_budget() {
 }
 
 #[test]
+fn memory_is_counted_and_can_be_limited() {
+    // Two strings of three bytes in a list.
+    let bytes = [0, 0, 0, 2, 0, 3, b'a', b'b', b'c', 0, 3, b'd', b'e', b'f'];
+    let mut free = decoder(&bytes);
+    free.strings(false).unwrap();
+    let takes = 2 * size_of::<String>() + 6;
+    assert_eq!(free.memory_bytes(), takes);
+    for (limit, fits) in [(takes, true), (takes - 1, false), (0, false)] {
+        let mut limited = decoder(&bytes);
+        limited.limit_memory(limit);
+        assert_eq!(limited.strings(false).is_ok(), fits, "{limit}");
+    }
+}
+
+#[test]
 fn tagged_fields_are_kept_ordered_and_measured() {
     let mut encoder = Encoder::new();
     let heartbeat = HeartbeatRequest {

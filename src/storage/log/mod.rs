@@ -120,6 +120,10 @@ impl Log {
         &self.shared.name
     }
 
+    pub(crate) fn is_same(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     /// The topic's id, if the partition's directory says it.
     pub fn topic_id(&self) -> Option<Uuid> {
         self.topic_id

@@ -46,6 +46,9 @@ impl Check {
     }
 }
 
+/// The name under which the harness reports a suite that did not come to its end.
+pub const COMPLETED: &str = "suite-completed";
+
 /// A suite's outcome.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -95,7 +98,7 @@ impl Verdict {
                 Outcome::Failed(reason) => ("failed", reason),
                 Outcome::Skipped(reason) => ("was skipped", reason),
             };
-            if expected.contains(name) {
+            if expected.contains(name) || *name == COMPLETED {
                 verdict.complain(&format!("{name} {word}: {reason}"));
             } else if peer == Peer::Millrace && !explains(findings, name) {
                 verdict.complain(&format!(
@@ -231,6 +234,13 @@ mod tests {
             ("an unexplained miss", "a", "", "ok a\nFAIL b x", false),
             ("reported twice", "a", "", "ok a\nok a", false),
             ("nothing passes", "", "`b`", "FAIL b x", false),
+            (
+                "did not end",
+                "a",
+                "`suite-completed`",
+                "ok a\nFAIL suite-completed x",
+                false,
+            ),
             ("comments", "# list\na # why", "", "ok a", true),
         ];
         for (story, listed, findings, output, good) in cases {
