@@ -17,6 +17,7 @@ mod admin;
 mod api;
 mod config;
 mod errors;
+mod group;
 mod image;
 mod join;
 mod leave;
@@ -27,11 +28,16 @@ mod partition;
 mod pending;
 mod rebalance;
 mod records;
+mod refusals;
 mod state;
+mod step;
 mod subscription;
 mod sync;
 mod timers;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 pub use api::*;
 pub use config::GroupConfig;
