@@ -263,14 +263,7 @@ impl GroupCoordinator {
     fn committed(&mut self, now: Now, up_to: AppendId, out: &mut Actions) {
         while let Some(append) = self.pending.pop_up_to(up_to) {
             for change in append.changes {
-                let forgotten = match &change {
-                    Change::Group { group, value: None } => Some(group.clone()),
-                    _ => None,
-                };
-                self.image.apply(change);
-                if let Some(group) = forgotten {
-                    self.group_forgotten(now, group);
-                }
+                self.change_committed(now, change);
             }
             if let Some(timeout) = append.timeout {
                 self.timers.cancel(timeout);
@@ -375,6 +368,31 @@ impl GroupCoordinator {
         }
         for waiting in append.waiting {
             out.reply(waiting.token, waiting.response.refused(unavailable));
+        }
+    }
+
+    fn change_committed(&mut self, now: Now, change: Change) {
+        match change {
+            Change::Offset { value: Some(_), .. } | Change::Group { value: Some(_), .. } => {
+                self.image.apply(change);
+            }
+            Change::Offset {
+                ref group,
+                value: None,
+                ..
+            } => {
+                let group = group.clone();
+                self.image.apply(change);
+                self.drop_if_hollow(&group);
+            }
+            Change::Group {
+                ref group,
+                value: None,
+            } => {
+                let group = group.clone();
+                self.image.apply(change);
+                self.group_forgotten(now, group);
+            }
         }
     }
 
