@@ -26,6 +26,9 @@ pub const PROFILE: &[(&str, &str)] = &[
 
 const PARTITIONS_4: &[(&str, &str)] = &[("num.partitions", "4")];
 
+const SHORT_SESSIONS: &[(&str, &str)] =
+    &[("num.partitions", "4"), ("group.min.session.timeout.ms", "1000")];
+
 /// Every suite, the quick ones first.
 pub const SUITES: &[Suite] = &[
     suite("kcat", &[("kcat", "-V")], PARTITIONS_4, 240),
@@ -41,7 +44,7 @@ pub const SUITES: &[Suite] = &[
     ),
     suite("franz-go", &[("go", "version")], PARTITIONS_4, 900),
     suite("confluent-kafka", PYTHON, PARTITIONS_4, 300),
-    suite("kafka-python", PYTHON, PARTITIONS_4, 900),
+    suite("kafka-python", PYTHON, SHORT_SESSIONS, 900),
     suite(
         "librdkafka",
         &[
