@@ -1,9 +1,10 @@
 //! One core of a node: its executor's tasks share this, and nobody else touches it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use protocol::records::Scratch;
 use runtime::Clock;
 use runtime::sync::{Notify, mpsc, oneshot};
 use types::{Now, TopicPartition};
@@ -26,6 +27,9 @@ pub struct Core {
     /// The node's clock.
     pub clock: Clock,
     shard: RefCell<Shard>,
+    scratch: RefCell<Scratch>,
+    is_serving: Cell<bool>,
+    serve: Notify,
     is_stopping: Cell<bool>,
     stop: Notify,
 }
@@ -43,6 +47,9 @@ impl Core {
             node,
             clock,
             shard: RefCell::new(shard),
+            scratch: RefCell::new(Scratch::default()),
+            is_serving: Cell::new(true),
+            serve: Notify::new(),
             is_stopping: Cell::new(false),
             stop: Notify::new(),
         })
@@ -59,6 +66,11 @@ impl Core {
     /// If called from inside another such call.
     pub fn with_shard<T>(&self, call: impl FnOnce(&mut Shard) -> T) -> T {
         call(&mut self.shard.borrow_mut())
+    }
+
+    /// Buffers that validation reuses; not held across an await.
+    pub fn scratch(&self) -> RefMut<'_, Scratch> {
+        self.scratch.borrow_mut()
     }
 
     /// Writes out what was appended since the last drain, and lets the answers go that depend on it.
@@ -82,7 +94,10 @@ impl Core {
             call(self);
             return Ok(());
         }
-        self.node.mailboxes[index].send(Box::new(call)).await.map_err(|_| Stopping)
+        self.node.mailboxes[index]
+            .send(Box::new(call))
+            .await
+            .map_err(|_| Stopping)
     }
 
     /// Runs `call` on the shard of core `index` and gives back what it answers.
@@ -123,8 +138,23 @@ impl Core {
         stopped.await;
     }
 
+    /// Tells connections and listeners that the node stops; everything else goes on.
+    pub fn stop_serving(&self) {
+        self.is_serving.set(false);
+        self.serve.notify_waiters();
+    }
+
+    /// Completes when the node no longer serves.
+    pub async fn serving_ended(&self) {
+        let ended = self.serve.notified();
+        if self.is_serving.get() {
+            ended.await;
+        }
+    }
+
     /// Tells every task of this core that the node stops.
     pub fn stop(&self) {
+        self.stop_serving();
         self.is_stopping.set(true);
         self.stop.notify_waiters();
     }

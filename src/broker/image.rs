@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use controller::MetadataImage;
 use controller::configs::{BrokerConfigView, Compression, TimestampType, TopicConfig as Effective};
-use controller::{ConfigResourceType, MetadataImage};
+use controller::image::ConfigResourceType;
 use coordinator::groups::GroupConfig;
 use protocol::records::validate::{ProducePolicy, TargetCompression};
 use protocol::records::{self, CompressionSpec, DECOMPRESSED_BYTES_MAX};
@@ -18,7 +19,7 @@ use crate::topics;
 /// The metadata at one offset of its log.
 #[derive(Debug)]
 pub struct Image {
-    metadata: MetadataImage,
+    metadata: Arc<MetadataImage>,
     topic_default: Arc<TopicConfig>,
     internal_default: Arc<TopicConfig>,
     /// Of topics that have configs of their own.
@@ -61,14 +62,19 @@ pub struct BrokerConfig {
 impl Image {
     /// Derives everything from `metadata`, as broker `node_id` with these configs in its file sees it.
     pub fn new(
-        metadata: MetadataImage,
+        metadata: Arc<MetadataImage>,
         node_id: NodeId,
         static_configs: &BTreeMap<String, String>,
         limits: &Limits,
     ) -> Image {
         let view = BrokerConfigView::new(&metadata, node_id, static_configs);
         let config = |topic: &str| {
-            Arc::new(topic_config(&Effective::of_topic(&view, topic), topic, &view, limits))
+            Arc::new(topic_config(
+                &Effective::of_topic(&view, topic),
+                topic,
+                &view,
+                limits,
+            ))
         };
         let mut topic_configs = HashMap::new();
         for (resource, _) in metadata.configs.iter() {
@@ -79,7 +85,13 @@ impl Image {
         let topic_default = config("");
         let internal_default = config(topics::CONSUMER_OFFSETS);
         let broker = broker_config(&view);
-        Image { topic_default, internal_default, topic_configs, broker, metadata }
+        Image {
+            topic_default,
+            internal_default,
+            topic_configs,
+            broker,
+            metadata,
+        }
     }
 
     /// The configs in force on a topic.
@@ -103,7 +115,9 @@ fn topic_config(
     view: &BrokerConfigView<'_>,
     limits: &Limits,
 ) -> TopicConfig {
-    let segment_bytes = effective.internal_segment_bytes.unwrap_or(effective.segment_bytes);
+    let segment_bytes = effective
+        .internal_segment_bytes
+        .unwrap_or(effective.segment_bytes);
     let cleanup = storage::CleanupPolicy {
         delete: effective.cleanup_policy.delete,
         compact: effective.cleanup_policy.compact,
@@ -187,8 +201,7 @@ fn broker_config(view: &BrokerConfigView<'_>) -> BrokerConfig {
             group_size_max: int("group.max.size"),
             offset_metadata_bytes_max: int("offset.metadata.max.bytes"),
             offsets_retention_ms: view.number("offsets.retention.minutes") * 60_000,
-            offsets_retention_check_interval_ms: view
-                .number("offsets.retention.check.interval.ms"),
+            offsets_retention_check_interval_ms: view.number("offsets.retention.check.interval.ms"),
             offset_commit_timeout_ms: int("offsets.commit.timeout.ms"),
             ..GroupConfig::default()
         },

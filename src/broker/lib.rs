@@ -1,1 +1,15 @@
-//! Placeholder, replaced by its first slice.
+//! The drivers: the loops that own the machines and carry out their actions.
+//!
+//! Start at [`node`], the composition root; then `shard/`, where partitions live, and `server/`, where requests come from.
+
+pub mod core;
+pub mod handlers;
+mod housekeeping;
+pub mod image;
+pub mod metrics;
+pub mod node;
+pub mod observer;
+pub mod quorum;
+pub mod server;
+pub mod shard;
+pub mod topics;

@@ -52,7 +52,9 @@ pub struct RequestCounters {
 
 impl Default for RequestCounters {
     fn default() -> RequestCounters {
-        RequestCounters { by_key: std::array::from_fn(|_| Counter::default()) }
+        RequestCounters {
+            by_key: std::array::from_fn(|_| Counter::default()),
+        }
     }
 }
 
@@ -97,6 +99,8 @@ pub struct Metrics {
     pub partitions: Gauge,
     /// Log directories that failed.
     pub offline_log_directories: Gauge,
+    /// Logs that recovery has cut.
+    pub recovery_cuts: Counter,
     /// Flushes of a set of logs.
     pub flushes: Counter,
     /// Logs flushed, over all flushes.

@@ -1,1 +1,33 @@
-//! Placeholder, replaced by its first slice.
+//! A Kafka client over the runtime's streams: for the command line, the brokers, the tests and simulated workloads.
+//!
+//! * [`Connection`]: one pipelined connection to one broker.
+//! * [`Client`]: a cluster: its metadata, routing to leaders and coordinators, retries.
+//! * [`Producer`], [`Consumer`],.
+//!
+//! Everything lives on one core: nothing here is `Send`, and background work is tasks of the core. Time comes from a
+//! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
+
+mod accumulator;
+pub mod admin;
+mod assignor;
+mod backoff;
+mod client;
+mod config;
+mod connection;
+pub mod consumer;
+mod error;
+mod fetched;
+mod group;
+pub mod metadata;
+pub mod offsets;
+mod partitioner;
+pub mod producer;
+mod sender;
+
+pub use client::{Client, CoordinatorKind, Lane};
+pub use config::ClientConfig;
+pub use connection::{Connection, ConnectionOptions, Reply};
+pub use consumer::{Consumer, ConsumerConfig};
+pub use error::Error;
+pub use metadata::Metadata;
+pub use producer::{Producer, ProducerConfig};

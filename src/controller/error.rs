@@ -282,6 +282,9 @@ pub enum AlterConfigError {
     /// The key can be set only for one broker.
     #[error("Config '{0}' can only be set for one broker, not for all.")]
     PerBroker(String),
+    /// The key can be set only for one listener, with its prefix.
+    #[error("Config '{0}' can only be set for one listener, as listener.name.NAME.{0}.")]
+    OnlyPerListener(String),
     /// A dynamic broker config has a wrong value: Kafka calls that an invalid request.
     #[error("{0}")]
     BrokerValue(ConfigError),
@@ -309,6 +312,7 @@ impl AlterConfigError {
             | AlterConfigError::NoValue(_)
             | AlterConfigError::ReadOnly(_)
             | AlterConfigError::PerBroker(_)
+            | AlterConfigError::OnlyPerListener(_)
             | AlterConfigError::BrokerValue(_) => ErrorCode::InvalidRequest,
             AlterConfigError::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
             AlterConfigError::UnknownBroker(_) => ErrorCode::BrokerIdNotRegistered,

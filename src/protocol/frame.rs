@@ -4,6 +4,9 @@
 //! that version; a response header of version 0 or 1 likewise. ApiVersions answers always with version 0, since a
 //! client reads that answer before it knows what the broker speaks (KIP-511).
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::messages::{RequestHeader as WireHeader, ResponseHeader};

@@ -18,6 +18,14 @@ pub use messages::ApiKey;
 pub use wire::{DecodeError, Decoder, EncodeError, Encoder, Message, Request};
 
 #[cfg(test)]
+mod counting;
+#[cfg(test)]
+mod differential_tests;
+#[cfg(test)]
 mod every;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod mutate;

@@ -1,5 +1,7 @@
 //! What the quorum machine wants done.
 
+use std::fmt;
+
 use thiserror::Error;
 use types::{ErrorCode, LeaderEpoch, Offset};
 
@@ -141,5 +143,55 @@ impl Actions {
         let mut all = [("", 0); 3];
         all[..figures.len()].copy_from_slice(figures);
         self.push(Action::Note(Note { what, figures: all }));
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::PersistState(state) => write!(f, "persist {}", state.encode()),
+            Action::AppendControl {
+                base_offset,
+                leader_epoch,
+                records,
+                ..
+            } => {
+                write!(f, "append at {base_offset}, epoch {leader_epoch}:")?;
+                records
+                    .iter()
+                    .try_for_each(|record| write!(f, " {:?}", record.kind()))
+            }
+            Action::Append {
+                token,
+                base_offset,
+                leader_epoch,
+            } => {
+                write!(f, "append {token} at {base_offset}, epoch {leader_epoch}")
+            }
+            Action::DropAppends { from_offset } => write!(f, "drop appends from {from_offset}"),
+            Action::Refuse { token, error } => {
+                write!(f, "refuse {token}: {}: {error}", error.code())
+            }
+            Action::NeedFlush => f.write_str("need flush"),
+            Action::Commit { up_to } => write!(f, "commit up to {up_to}"),
+            Action::LeadershipGained { epoch } => write!(f, "leadership gained, epoch {epoch}"),
+            Action::LeadershipLost { epoch } => write!(f, "leadership lost, epoch {epoch}"),
+            Action::TakeSnapshot(id) => write!(f, "take snapshot {id}"),
+            Action::AdvanceLogStart { offset } => write!(f, "advance log start to {offset}"),
+            Action::DeleteSnapshotsBefore { end_offset } => {
+                write!(f, "delete snapshots before {end_offset}")
+            }
+            Action::Note(note) => note.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "note: {}", self.what)?;
+        for (name, figure) in self.figures.iter().filter(|(name, _)| !name.is_empty()) {
+            write!(f, ", {name} {figure}")?;
+        }
+        Ok(())
     }
 }

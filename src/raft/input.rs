@@ -56,7 +56,7 @@ pub enum Input {
     LogFailed,
     /// The snapshot is durable under its name.
     SnapshotWritten(SnapshotId),
-    /// The snapshot could not be written; it is tried again after the next commit.
+    /// The snapshot could not be written; it is tried again when the next one is due.
     SnapshotFailed(SnapshotId),
     /// The log's start moved, as asked by [`crate::Action::AdvanceLogStart`].
     LogStartMoved {

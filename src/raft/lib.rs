@@ -18,9 +18,12 @@
 //!   of exactly its end offset.
 
 mod action;
+mod config;
 mod control;
+mod election;
 mod input;
 mod json;
+mod log;
 mod progress;
 mod quorum;
 mod snapshots;
@@ -28,10 +31,16 @@ mod state;
 mod view;
 mod voters;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod transcript_tests;
+
 pub use action::{Action, Actions, Note, ProposeError};
+pub use config::{QuorumConfig, RecoveredQuorum, StartError};
 pub use control::{ControlRecord, ControlRecordError, LeaderChange, snapshot_header};
 pub use input::{AppendError, Input};
-pub use quorum::{Quorum, QuorumConfig, RecoveredQuorum, StartError};
+pub use quorum::Quorum;
 pub use snapshots::{SnapshotId, SnapshotIdError};
 pub use state::{QuorumState, QuorumStateError};
 pub use view::{QuorumView, ReplicaStatus, RoleView};

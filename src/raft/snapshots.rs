@@ -127,8 +127,8 @@ impl Snapshots {
         self.since = None;
     }
 
-    /// The snapshot is durable. The oldest one that stays, if others go.
-    pub fn written(&mut self, id: SnapshotId) -> Option<SnapshotId> {
+    /// The snapshot is durable. The end of the older of the two newest: where the log is to begin.
+    pub fn written(&mut self, id: SnapshotId) -> Option<Offset> {
         assert_eq!(
             self.in_progress,
             Some(id),
@@ -137,11 +137,19 @@ impl Snapshots {
         self.in_progress = None;
         self.durable.push(id);
         assert!(self.durable.is_sorted(), "snapshots are out of order");
-        if self.durable.len() <= 2 {
-            return None;
-        }
-        self.durable.drain(..self.durable.len() - 2);
-        self.durable.first().copied()
+        let older = self.durable.len().checked_sub(2)?;
+        Some(self.durable[older].end_offset)
+    }
+
+    /// The log begins at `log_start`: snapshots that end below it are of no more use. Whether there were any.
+    pub fn forget_before(&mut self, log_start: Offset) -> bool {
+        let before = self.durable.len();
+        self.durable.retain(|id| id.end_offset >= log_start);
+        assert!(
+            !self.durable.is_empty(),
+            "no snapshot would be left at {log_start}"
+        );
+        self.durable.len() < before
     }
 
     /// The snapshot was not written: what it would have contained is still in none.

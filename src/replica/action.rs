@@ -1,5 +1,7 @@
 //! What a replica wants done.
 
+use std::fmt;
+
 use types::{LeaderEpoch, Offset};
 
 use crate::{DeleteRecordsError, ProduceError};
@@ -117,5 +119,68 @@ impl Actions {
         let mut all = [("", 0); 3];
         all[..figures.len()].copy_from_slice(figures);
         self.push(Action::Note(Note { what, figures: all }));
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Append {
+                token,
+                base_offset,
+                leader_epoch,
+            } => {
+                write!(f, "append {token} at {base_offset}, epoch {leader_epoch}")
+            }
+            Action::DropAppends { from_offset } => write!(f, "drop appends from {from_offset}"),
+            Action::Reply {
+                token,
+                result: Ok(ok),
+            } => {
+                write!(f, "reply {token}: offset {}", ok.base_offset)?;
+                if let Some(time) = ok.log_append_time {
+                    write!(f, ", append time {time}")?;
+                }
+                match ok.log_start_offset {
+                    0 => Ok(()),
+                    start => write!(f, ", log start {start}"),
+                }
+            }
+            Action::Reply {
+                token,
+                result: Err(error),
+            } => {
+                write!(f, "reply {token}: {}: {error}", error.code())
+            }
+            Action::AdvanceLogStart { offset } => write!(f, "advance log start to {offset}"),
+            Action::ReplyDeleteRecords {
+                token,
+                result: Ok(low),
+            } => {
+                write!(f, "reply deletion {token}: low watermark {low}")
+            }
+            Action::ReplyDeleteRecords {
+                token,
+                result: Err(error),
+            } => {
+                write!(f, "reply deletion {token}: {}: {error}", error.code())
+            }
+            Action::HighWatermark { offset } => write!(f, "high watermark {offset}"),
+            Action::LastStable { offset } => write!(f, "last stable {offset}"),
+            Action::NeedFlush { awaited: true } => f.write_str("need flush"),
+            Action::NeedFlush { awaited: false } => f.write_str("need flush, nobody waits"),
+            Action::WriteEpochs => f.write_str("write epochs"),
+            Action::Note(note) => note.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "note: {}", self.what)?;
+        for (name, figure) in self.figures.iter().filter(|(name, _)| !name.is_empty()) {
+            write!(f, ", {name} {figure}")?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,10 @@
 //! What the machine needs to know of a record batch.
 
+use bytes::Bytes;
+use protocol::records::{BatchHeader, ControlRecordType, ParsedControlType, TimestampType};
+use protocol::stored::end_txn_marker::EndTxnMarker;
+use protocol::wire::{Decoder, Message};
+use thiserror::Error;
 use types::{Offset, ProducerEpoch, ProducerId};
 
 /// The facts of one validated record batch, without its offset: taken from its header by the driver.
@@ -64,6 +69,24 @@ impl BatchSummary {
     }
 }
 
+impl From<&BatchHeader> for BatchSummary {
+    fn from(header: &BatchHeader) -> BatchSummary {
+        let stamps = header.timestamp_type() == TimestampType::LogAppendTime;
+        BatchSummary {
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            record_count: header.record_count,
+            last_offset_delta: header.last_offset_delta,
+            max_timestamp: header.max_timestamp,
+            log_append_time: stamps.then_some(header.max_timestamp),
+            is_transactional: header.is_transactional(),
+            is_control: header.is_control(),
+            size_bytes: u32::try_from(header.size_bytes()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// What a transaction's end marker says: the body of its only record (`EndTxnMarker`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ControlMarker {
@@ -82,4 +105,42 @@ pub enum MarkerKind {
     Commit,
     /// Its records are not.
     Abort,
+}
+
+/// A control record that is not a readable transaction marker.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+#[error("a transaction marker is unreadable: {0}")]
+pub struct MarkerError(String);
+
+impl ControlMarker {
+    /// Reads the record of a control batch. `None` if it is a control record of another kind, which changes no producer.
+    ///
+    /// # Errors
+    /// [`MarkerError`] if key or value are not what they should be.
+    pub fn decode(
+        key: &[u8],
+        value: Bytes,
+        timestamp: i64,
+    ) -> Result<Option<ControlMarker>, MarkerError> {
+        let parsed = ControlRecordType::parse_key(key);
+        let kind = match parsed.map_err(|error| MarkerError(error.to_string()))? {
+            ParsedControlType::Known(ControlRecordType::Commit) => MarkerKind::Commit,
+            ParsedControlType::Known(ControlRecordType::Abort) => MarkerKind::Abort,
+            ParsedControlType::Known(_) | ParsedControlType::Unknown(_) => return Ok(None),
+        };
+        let marker = decode_end_marker(value).map_err(|error| MarkerError(error.to_string()))?;
+        let coordinator_epoch = marker.coordinator_epoch;
+        Ok(Some(ControlMarker {
+            kind,
+            coordinator_epoch,
+            timestamp,
+        }))
+    }
+}
+
+/// The value: version and body. A later version may only have grown.
+fn decode_end_marker(value: Bytes) -> Result<EndTxnMarker, protocol::wire::DecodeError> {
+    let mut decoder = Decoder::new(value);
+    let version = decoder.int16()?;
+    EndTxnMarker::decode(&mut decoder, version.min(*EndTxnMarker::VERSIONS.end()))
 }

@@ -138,22 +138,16 @@ impl EpochHistory {
     /// The log now starts at `log_start`: older epochs go, the one in force there begins there. Whether the history changed.
     pub fn truncate_from_start(&mut self, log_start: Offset) -> bool {
         assert!(log_start >= 0, "a log starts at 0 or more, not {log_start}");
-        let mut in_force = None;
-        while let Some(first) = self.entries.front().copied()
-            && first.start_offset <= log_start
-        {
-            in_force = Some(first);
-            self.entries.pop_front();
-        }
-        let Some(in_force) = in_force else {
+        let older = self
+            .entries
+            .partition_point(|entry| entry.start_offset <= log_start);
+        let Some(in_force) = older.checked_sub(1).map(|index| self.entries[index]) else {
             return false;
         };
-        self.entries.push_front(EpochEntry {
-            epoch: in_force.epoch,
-            start_offset: log_start,
-        });
+        self.entries.drain(..older - 1);
+        self.entries[0].start_offset = log_start;
         self.check();
-        in_force.start_offset != log_start
+        older > 1 || in_force.start_offset != log_start
     }
 
     /// Where `epoch` ends in a log that ends at `log_end`, as OffsetForLeaderEpoch answers.

@@ -61,6 +61,10 @@ impl Replica {
             "leader",
             &[epoch_figure(epoch), ("epoch start", self.log.assigned)],
         );
+        if epoch == self.leader_epoch {
+            // Only metadata that failed to bump the epoch over a restart does this: offsets above what survived are given twice.
+            actions.note("leadership resumed in an old epoch", &[epoch_figure(epoch)]);
+        }
         self.leader_epoch = epoch;
         let epoch_start = self.log.assigned;
         // The epoch begins now, not at its first append: followers of a leader that never wrote must find it.

@@ -23,25 +23,34 @@
 
 mod action;
 mod batch;
+mod config;
 mod epochs;
 mod errors;
 mod input;
 mod leader;
+mod log;
 mod machine;
 mod parked;
 mod producers;
 mod progress;
+mod reads;
 mod view;
 
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod transcript_tests;
+
 pub use action::{Action, Actions, Note, ProduceOk};
-pub use batch::{BatchSummary, ControlMarker, MarkerKind};
+pub use batch::{BatchSummary, ControlMarker, MarkerError, MarkerKind};
+pub use config::{Durability, Isolation, RecoveredState, ReplicaConfig};
 pub use epochs::{EpochEnd, EpochEntry, EpochHistory, EpochsError};
 pub use errors::{
     AppendError, DeleteRecordsError, LeaderEpochError, OffsetError, ProduceError, ReplayError,
     SequenceError, SnapshotError,
 };
 pub use input::{Acks, Input, Leadership, Produce};
-pub use machine::{Durability, Isolation, RecoveredState, Replica, ReplicaConfig};
+pub use machine::Replica;
 pub use producers::{
     BatchRange, CompletedTransaction, LastBatch, Origin, ProducerDescription, ProducerEntry,
     ProducerState, SequenceVerdict, add_to_sequence, subtract_from_sequence,

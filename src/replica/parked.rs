@@ -107,18 +107,16 @@ impl Parked {
 
     /// The next produce that waits for something above `end`.
     pub fn take_above(&mut self, end: Offset) -> Option<ParkedProduce> {
-        for wait in [Wait::Written, Wait::Committed] {
-            let entry = self
-                .queue(wait)
-                .last_entry()
-                .filter(|entry| entry.key().0 > end);
-            if let Some(entry) = entry {
-                let produce = entry.remove();
-                self.forget_deadline(&produce);
-                return Some(produce);
-            }
-        }
-        None
+        let above = (end.saturating_add(1), 0);
+        let written = self.written.range(above..).next();
+        let next = written
+            .into_iter()
+            .chain(self.committed.range(above..).next());
+        let (&key, produce) = next.min_by_key(|(key, _)| **key)?;
+        let wait = produce.wait;
+        let produce = self.queue(wait).remove(&key)?;
+        self.forget_deadline(&produce);
+        Some(produce)
     }
 
     /// The next deletion that a log start at `log_start` completes.

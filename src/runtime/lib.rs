@@ -33,3 +33,4 @@ mod contract;
 
 pub use clock::Clock;
 pub use rng::entropy;
+pub use sync::select;

@@ -4,6 +4,7 @@
     reason = "a chore is outside the simulated world"
 )]
 
+mod fields;
 mod structs;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::import::SCHEMA_FOLDER;
-use crate::notation::{Message, Role, Schema, Versions, snake_case};
+use crate::notation::{Api, Message, Role, Schema, Versions, snake_case};
 use crate::tree;
 
 /// Where the Rust goes.
@@ -66,7 +67,8 @@ fn generate(schemas: &[Schema]) -> Result<BTreeMap<String, String>> {
     stored.sort_by_key(|message| snake_case(&message.name));
     files.insert("messages/api_key.rs".to_owned(), api_key(schemas)?);
     files.insert("messages/mod.rs".to_owned(), wire_module(&wire));
-    files.insert("stored/mod.rs".to_owned(), stored_module(&stored)?);
+    files.insert("stored/mod.rs".to_owned(), stored_module(&stored));
+    files.extend(record_enums(&stored)?);
     files.insert("every.rs".to_owned(), every(&wire, &stored));
     Ok(files)
 }
@@ -135,12 +137,22 @@ const RECORD_ENUMS: [(Role, &str, &str); 8] = [
     ),
 ];
 
-fn stored_module(messages: &[&Message]) -> Result<String> {
+fn stored_module(messages: &[&Message]) -> String {
     let mut text = format!(
         "//! Records that Kafka keeps in logs and files, one module each, and how they are framed there.\n{LINTS}\n\
-         pub mod frame;\n{}\nuse crate::wire::{{DecodeError, Decoder, EncodeError, Encoder, Message}};\n",
+         pub mod frame;\n{}\n",
         modules(messages)
     );
+    for (_, name, _) in RECORD_ENUMS {
+        let module = snake_case(name);
+        writeln!(text, "pub mod {module};\npub use {module}::{name};").expect("a string takes all");
+    }
+    text
+}
+
+/// Path and text of each enum of records.
+fn record_enums(messages: &[&Message]) -> Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
     for (role, name, doc) in RECORD_ENUMS {
         let mut members = Vec::new();
         for message in messages.iter().filter(|message| message.role == role) {
@@ -150,9 +162,16 @@ fn stored_module(messages: &[&Message]) -> Result<String> {
             members.push((key, message.name.as_str(), variant(role, &message.name)));
         }
         members.sort();
+        let names: Vec<&str> = members.iter().map(|member| member.1).collect();
+        let mut text = format!(
+            "//! {doc}\n\nuse super::{{{}}};\n\
+             use crate::wire::{{DecodeError, Decoder, EncodeError, Encoder, Message}};\n",
+            names.join(", ")
+        );
         record_enum(&mut text, name, doc, &members).expect("a string takes all");
+        files.insert(format!("stored/{}.rs", snake_case(name)), text);
     }
-    Ok(text)
+    Ok(files)
 }
 
 /// The variant's name: the record's without what all of its group have in common.
@@ -268,35 +287,52 @@ fn api_key(schemas: &[Schema]) -> Result<String> {
         apis.push((api.key, api, &schema.messages[0], &schema.messages[1]));
     }
     apis.sort_by_key(|api| api.0);
-    let mut rows = String::new();
+    let arms = |value: &dyn Fn(&Api, &Message, &Message) -> String| -> String {
+        let arm = |(_, api, request, response): &(i16, &Api, &Message, &Message)| {
+            format!(
+                "ApiKey::{} => {},\n",
+                api.name,
+                value(api, request, response)
+            )
+        };
+        apis.iter().map(arm).collect()
+    };
+    let those = |is_one: &dyn Fn(&Api, &Message) -> bool| -> String {
+        let ones = apis
+            .iter()
+            .filter(|(_, api, request, _)| is_one(api, request));
+        ones.map(|api| format!("ApiKey::{}", api.1.name))
+            .collect::<Vec<_>>()
+            .join(" | ")
+    };
+    let on = |api: &Api, kind: &str| api.listeners.iter().any(|listener| listener == kind);
     let mut variants = String::new();
-    let mut all = String::new();
-    for (key, api, request, response) in apis {
-        let on = |kind: &str| api.listeners.iter().any(|listener| listener == kind);
-        let name = &api.name;
-        let line = format!(
-            "ApiKey::{name} => ApiFacts {{ name: \"{name}\", versions: ({}, {}), is_latest_unstable: {}, \
-             request_flexible_from: {}, response_flexible_from: {}, on_brokers: {}, on_controllers: {} }},",
-            request.valid.lowest,
-            request.valid.highest,
-            request.is_unstable,
-            first_version(request.flexible),
-            first_version(response.flexible),
-            on("broker"),
-            on("controller"),
-        );
-        rows.push_str(&line);
-        write!(
+    for (key, api, request, _) in &apis {
+        writeln!(
             variants,
-            "/// Versions {}.\n{name} = {key},\n",
-            request.valid
+            "/// Versions {}.\n{} = {key},",
+            request.valid, api.name
         )?;
-        write!(all, "ApiKey::{name},")?;
     }
     Ok(API_KEY
         .replace("VARIANTS", &variants)
-        .replace("EVERY_API", &all)
-        .replace("FACT_ROWS", &rows))
+        .replace("EVERY_API", &those(&|_, _| true).replace(" | ", ", "))
+        .replace("NAMES", &arms(&|api, _, _| format!("\"{}\"", api.name)))
+        .replace(
+            "VERSION_RANGES",
+            &arms(&|_, request, _| format!("{}..={}", request.valid.lowest, request.valid.highest)),
+        )
+        .replace(
+            "REQUEST_FLEXIBLE",
+            &arms(&|_, request, _| first_version(request.flexible)),
+        )
+        .replace(
+            "RESPONSE_FLEXIBLE",
+            &arms(&|_, _, response| first_version(response.flexible)),
+        )
+        .replace("UNSTABLE_ONES", &those(&|_, request| request.is_unstable))
+        .replace("BROKER_ONES", &those(&|api, _| on(api, "broker")))
+        .replace("CONTROLLER_ONES", &those(&|api, _| on(api, "controller"))))
 }
 
 const API_KEY: &str = r#"//! The APIs and what is known of each.
@@ -310,26 +346,9 @@ pub enum ApiKey {
 VARIANTS
 }
 
-/// What the schema says of an API.
-struct ApiFacts {
-    name: &'static str,
-    versions: (i16, i16),
-    is_latest_unstable: bool,
-    request_flexible_from: Option<i16>,
-    response_flexible_from: Option<i16>,
-    on_brokers: bool,
-    on_controllers: bool,
-}
-
 impl ApiKey {
     /// Every API, by ascending key.
     pub const ALL: &'static [ApiKey] = &[EVERY_API];
-
-    fn facts(self) -> ApiFacts {
-        match self {
-            FACT_ROWS
-        }
-    }
 
     /// The API of a key on the wire.
     pub fn from_code(code: i16) -> Option<ApiKey> {
@@ -344,38 +363,45 @@ impl ApiKey {
 
     /// Kafka's name, such as `Fetch`.
     pub fn name(self) -> &'static str {
-        self.facts().name
+        match self {
+            NAMES
+        }
     }
 
     /// Versions that the schema has, unstable ones included.
     pub fn versions(self) -> RangeInclusive<i16> {
-        let (lowest, highest) = self.facts().versions;
-        lowest..=highest
+        match self {
+            VERSION_RANGES
+        }
     }
 
     /// Whether the latest version is not final; such a version is advertised only if asked for.
     pub fn is_latest_unstable(self) -> bool {
-        self.facts().is_latest_unstable
+        matches!(self, UNSTABLE_ONES)
     }
 
     /// First request version with tagged fields and compact lengths (KIP-482).
     pub fn request_flexible_from(self) -> Option<i16> {
-        self.facts().request_flexible_from
+        match self {
+            REQUEST_FLEXIBLE
+        }
     }
 
     /// First response version with tagged fields and compact lengths (KIP-482).
     pub fn response_flexible_from(self) -> Option<i16> {
-        self.facts().response_flexible_from
+        match self {
+            RESPONSE_FLEXIBLE
+        }
     }
 
     /// Whether brokers serve it on their listeners.
     pub fn on_brokers(self) -> bool {
-        self.facts().on_brokers
+        matches!(self, BROKER_ONES)
     }
 
     /// Whether controllers serve it on their listeners.
     pub fn on_controllers(self) -> bool {
-        self.facts().on_controllers
+        matches!(self, CONTROLLER_ONES)
     }
 }
 

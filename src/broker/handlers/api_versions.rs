@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
+use controller::features::{finalized_features, supported_features};
 use protocol::ApiKey;
 use protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
@@ -31,28 +32,29 @@ pub async fn handle(
             && is_software_name(&request.client_software_version))
     {
         let error_code = ErrorCode::InvalidRequest.code();
-        return reply(ApiVersionsResponse { error_code, ..Default::default() });
+        return reply(ApiVersionsResponse {
+            error_code,
+            ..Default::default()
+        });
     }
     let mut body = served(&context.core.node.routes, ErrorCode::None);
     // Level 0 as a minimum cannot be read by clients before version 4 (KIP-1022).
     let readable = |min_version: i16| context.version >= 4 || min_version > 0;
-    body.supported_features = controller::SUPPORTED_FEATURES
-        .iter()
-        .filter(|(_, range)| readable(range.min) && range.max > 0)
+    body.supported_features = supported_features()
+        .into_iter()
+        .filter(|(_, range)| readable(range.min))
         .map(|(name, range)| SupportedFeatureKey {
-            name: (*name).to_owned(),
+            name,
             min_version: range.min,
             max_version: range.max,
             ..Default::default()
         })
         .collect();
     body.finalized_features_epoch = context.image.provenance.offset;
-    body.finalized_features = context
-        .image
-        .features
-        .iter()
-        .map(|(name, &level)| FinalizedFeatureKey {
-            name: name.clone(),
+    body.finalized_features = finalized_features(&context.image)
+        .into_iter()
+        .map(|(name, level)| FinalizedFeatureKey {
+            name,
             max_version_level: level,
             min_version_level: level,
             ..Default::default()
@@ -64,8 +66,16 @@ pub async fn handle(
 /// Answers a version that is not served, in version 0.
 pub async fn refuse_version(core: Rc<Core>, correlation_id: i32) -> Result<Frame, NoReply> {
     let body = served(&core.node.routes, ErrorCode::UnsupportedVersion);
-    encode_frame(ApiKey::ApiVersions, 0, correlation_id, Reply { body, ranges: Vec::new() })
-        .map_err(|error| NoReply::Close(error.to_string()))
+    encode_frame(
+        ApiKey::ApiVersions,
+        0,
+        correlation_id,
+        Reply {
+            body,
+            ranges: Vec::new(),
+        },
+    )
+    .map_err(|error| NoReply::Close(error.to_string()))
 }
 
 fn served(routes: &Routes, error: ErrorCode) -> ApiVersionsResponse {
@@ -85,7 +95,9 @@ fn served(routes: &Routes, error: ErrorCode) -> ApiVersionsResponse {
 /// Letters, digits, dashes and dots, beginning and ending with a letter or digit (KIP-511).
 fn is_software_name(name: &str) -> bool {
     let bytes = name.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
+        return false;
+    };
     let inner = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'.';
     first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() && bytes.iter().all(inner)
 }

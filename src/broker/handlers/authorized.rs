@@ -28,7 +28,13 @@ fn bits(context: &RequestContext, resource: Resource<'_>, valid: &[Operation]) -
 pub fn cluster(context: &RequestContext) -> i32 {
     use Operation::*;
     let valid = [
-        Create, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, Alter, Describe,
+        Create,
+        ClusterAction,
+        DescribeConfigs,
+        AlterConfigs,
+        IdempotentWrite,
+        Alter,
+        Describe,
     ];
     bits(context, Resource::Cluster, &valid)
 }
@@ -36,12 +42,25 @@ pub fn cluster(context: &RequestContext) -> i32 {
 /// On a topic.
 pub fn topic(context: &RequestContext, name: &str) -> i32 {
     use Operation::*;
-    let valid = [Read, Write, Create, Describe, Delete, Alter, DescribeConfigs, AlterConfigs];
+    let valid = [
+        Read,
+        Write,
+        Create,
+        Describe,
+        Delete,
+        Alter,
+        DescribeConfigs,
+        AlterConfigs,
+    ];
     bits(context, Resource::Topic(name), &valid)
 }
 
 /// On a group.
 pub fn group(context: &RequestContext, group: &str) -> i32 {
     use Operation::*;
-    bits(context, Resource::Group(group), &[Read, Describe, Delete, DescribeConfigs, AlterConfigs])
+    bits(
+        context,
+        Resource::Group(group),
+        &[Read, Describe, Delete, DescribeConfigs, AlterConfigs],
+    )
 }

@@ -40,7 +40,10 @@ pub async fn handle(context: Rc<RequestContext>, request: FetchRequest) -> Outco
 }
 
 fn refuse(code: ErrorCode) -> Outcome<FetchResponse> {
-    reply(FetchResponse { error_code: code.code(), ..Default::default() })
+    reply(FetchResponse {
+        error_code: code.code(),
+        ..Default::default()
+    })
 }
 
 fn plan(context: &RequestContext, request: &FetchRequest) -> Result<SessionPlan, ErrorCode> {
@@ -58,7 +61,10 @@ fn plan(context: &RequestContext, request: &FetchRequest) -> Result<SessionPlan,
                 last_fetched_epoch: partition.last_fetched_epoch,
                 partition_max_bytes: partition.partition_max_bytes,
             };
-            wanted.push(((key(&topic.topic, topic.topic_id), partition.partition), asked));
+            wanted.push((
+                (key(&topic.topic, topic.topic_id), partition.partition),
+                asked,
+            ));
         }
     }
     let mut forgotten = Vec::new();
@@ -74,7 +80,11 @@ fn plan(context: &RequestContext, request: &FetchRequest) -> Result<SessionPlan,
         wanted: &wanted,
         forgotten: &forgotten,
     };
-    context.core.node.fetch_sessions().plan(context.now.mono, session)
+    context
+        .core
+        .node
+        .fetch_sessions()
+        .plan(context.now.mono, session)
 }
 
 /// One partition's answer so far.
@@ -87,15 +97,26 @@ struct PartitionRead {
 
 impl PartitionRead {
     fn refused(error: ErrorCode) -> PartitionRead {
-        PartitionRead { error, snapshot: None, ranges: Vec::new(), aborted: None }
+        PartitionRead {
+            error,
+            snapshot: None,
+            ranges: Vec::new(),
+            aborted: None,
+        }
     }
 
     fn bytes(&self) -> u64 {
-        self.ranges.iter().map(|range| u64::from(range.length_bytes)).sum()
+        self.ranges
+            .iter()
+            .map(|range| u64::from(range.length_bytes()))
+            .sum()
     }
 
     fn answers_at_once(&self) -> bool {
-        let diverges = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.diverging.is_some());
+        let diverges = self
+            .snapshot
+            .as_ref()
+            .is_some_and(|snapshot| snapshot.diverging.is_some());
         !self.error.is_none() || diverges
     }
 }
@@ -116,7 +137,7 @@ async fn read_until_enough(
         runtime::select! {
             biased;
             () = waiter.woken() => {}
-            () = context.core.stopping() => break,
+            () = context.core.serving_ended() => break,
             () = runtime::time::sleep_until(&context.core.clock, deadline) => {}
         }
         reads = read_all(context, request, plan, None).await;
@@ -146,7 +167,9 @@ async fn read_all(
         let read = match snapshot {
             Err(code) => PartitionRead::refused(code),
             Ok(snapshot) => {
-                let bytes = u64::try_from(wanted.partition_max_bytes).unwrap_or(0).min(remaining);
+                let bytes = u64::try_from(wanted.partition_max_bytes)
+                    .unwrap_or(0)
+                    .min(remaining);
                 read_one(request, *wanted, snapshot, bytes, is_first).await
             }
         };
@@ -175,9 +198,13 @@ async fn snapshots(
                     current_leader_epoch: wanted.current_leader_epoch,
                     last_fetched: (wanted.last_fetched_epoch >= 0)
                         .then_some((wanted.last_fetched_epoch, wanted.fetch_offset)),
+                    wants_epochs: false,
                 };
                 answers.push(None);
-                by_shard.entry(context.core.owner_of(partition)).or_default().push((place, query));
+                by_shard
+                    .entry(context.core.owner_of(partition))
+                    .or_default()
+                    .push((place, query));
             }
         }
     }
@@ -189,13 +216,21 @@ async fn snapshots(
             queries.into_iter().map(ask).collect::<Vec<_>>()
         };
         let snapshots = context.core.call(shard, ask).await;
-        let stopping = || places.iter().map(|_| Err(ErrorCode::NotLeaderOrFollower)).collect();
+        let stopping = || {
+            places
+                .iter()
+                .map(|_| Err(ErrorCode::NotLeaderOrFollower))
+                .collect()
+        };
         let snapshots: Vec<_> = snapshots.unwrap_or_else(|_| stopping());
         for (place, snapshot) in places.into_iter().zip(snapshots) {
             answers[place] = Some(snapshot);
         }
     }
-    answers.into_iter().map(|answer| answer.expect("every partition was asked")).collect()
+    answers
+        .into_iter()
+        .map(|answer| answer.expect("every partition was asked"))
+        .collect()
 }
 
 fn resolve(
@@ -205,7 +240,10 @@ fn resolve(
 ) -> Result<TopicPartition, ErrorCode> {
     let (found, unknown) = match topic {
         TopicKey::Id(id) => (context.image.topic_by_id(*id), ErrorCode::UnknownTopicId),
-        TopicKey::Name(name) => (context.image.topic(name), ErrorCode::UnknownTopicOrPartition),
+        TopicKey::Name(name) => (
+            context.image.topic(name),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
     };
     let name = match (found, topic) {
         (Some(topic), _) => &topic.name,
@@ -219,7 +257,10 @@ fn resolve(
     if topic.partition(partition).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    Ok(TopicPartition { topic_id: topic.id, partition })
+    Ok(TopicPartition {
+        topic_id: topic.id,
+        partition,
+    })
 }
 
 async fn read_one(
@@ -240,14 +281,14 @@ async fn read_one(
         read.error = ErrorCode::OffsetOutOfRange;
     } else if snapshot.diverging.is_none() && offset < upper {
         match snapshot.view.read(offset, upper, bytes_max, is_first).await {
-            Ok(ranges) => read.ranges = ranges,
-            Err(error) => read.error = error.code(),
+            Ok(found) => read.ranges = found.ranges,
+            Err(error) => read.error = error.error_code(),
         }
     }
     if is_committed_only {
         match snapshot.view.aborted_transactions(offset, upper).await {
             Ok(aborted) => read.aborted = Some(aborted),
-            Err(error) => read.error = error.code(),
+            Err(error) => read.error = error.error_code(),
         }
     }
     read.snapshot = Some(snapshot);
@@ -259,7 +300,10 @@ fn answer(
     plan: &SessionPlan,
     reads: Vec<PartitionRead>,
 ) -> Outcome<FetchResponse> {
-    let mut response = FetchResponse { session_id: plan.id, ..Default::default() };
+    let mut response = FetchResponse {
+        session_id: plan.id,
+        ..Default::default()
+    };
     let mut ranges = Vec::new();
     let mut bytes = 0;
     let mut sessions = context.core.node.fetch_sessions();
@@ -270,7 +314,10 @@ fn answer(
             high_watermark: data.high_watermark,
             log_start_offset: data.log_start_offset,
             is_error: data.error_code != 0 || data.diverging_epoch.epoch >= 0,
-            has_records: data.records.as_ref().is_some_and(|records| records.length_bytes() > 0),
+            has_records: data
+                .records
+                .as_ref()
+                .is_some_and(|records| records.length_bytes() > 0),
         };
         let is_news = plan.id == 0 || sessions.tell(plan.id, topic, *partition, told);
         if is_news || !plan.is_incremental {
@@ -280,7 +327,10 @@ fn answer(
     drop(sessions);
     context.core.node.metrics.fetched_bytes.add(bytes);
     response.throttle_time_ms = context.charge(Quota::Fetch, bytes);
-    Ok(Reply { body: response, ranges })
+    Ok(Reply {
+        body: response,
+        ranges,
+    })
 }
 
 fn push(topics: &mut Vec<FetchableTopicResponse>, key: &TopicKey, data: PartitionData) {
@@ -296,7 +346,11 @@ fn push(topics: &mut Vec<FetchableTopicResponse>, key: &TopicKey, data: Partitio
         }
         topics.push(topic);
     }
-    topics.last_mut().expect("just pushed").partitions.push(data);
+    topics
+        .last_mut()
+        .expect("just pushed")
+        .partitions
+        .push(data);
 }
 
 fn partition_data(
@@ -331,14 +385,20 @@ fn partition_data(
         };
         aborted.into_iter().map(entry).collect()
     });
-    let Some(snapshot) = read.snapshot else { return data };
+    let Some(snapshot) = read.snapshot else {
+        return data;
+    };
     if read.error.is_none() || read.error == ErrorCode::OffsetOutOfRange {
         data.high_watermark = snapshot.high_watermark;
         data.last_stable_offset = snapshot.last_stable_offset;
         data.log_start_offset = snapshot.log_start_offset;
     }
     if let Some((epoch, end_offset)) = snapshot.diverging {
-        data.diverging_epoch = EpochEndOffset { epoch, end_offset, ..Default::default() };
+        data.diverging_epoch = EpochEndOffset {
+            epoch,
+            end_offset,
+            ..Default::default()
+        };
     }
     if length_bytes > 0 {
         let slot = u32::try_from(ranges.len()).expect("fewer than 2^32 partitions");

@@ -41,9 +41,16 @@ pub async fn handle(
             let found = find(&context, &topic.name, &asked, request.isolation_level == 1).await;
             partitions.push(partition_response(asked.partition_index, found));
         }
-        topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..Default::default() });
+        topics.push(ListOffsetsTopicResponse {
+            name: topic.name,
+            partitions,
+            ..Default::default()
+        });
     }
-    reply(ListOffsetsResponse { topics, ..Default::default() })
+    reply(ListOffsetsResponse {
+        topics,
+        ..Default::default()
+    })
 }
 
 /// An offset with its timestamp and leader epoch, each -1 where there is none.
@@ -54,7 +61,11 @@ struct Found {
     leader_epoch: i32,
 }
 
-const NOTHING: Found = Found { offset: -1, timestamp: -1, leader_epoch: -1 };
+const NOTHING: Found = Found {
+    offset: -1,
+    timestamp: -1,
+    leader_epoch: -1,
+};
 
 fn partition_response(
     partition_index: i32,
@@ -83,18 +94,37 @@ async fn find(
     if !context.authorize(Operation::Describe, Resource::Topic(topic)) {
         return Err(ErrorCode::TopicAuthorizationFailed);
     }
-    let topic = context.image.topic(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic.partition(asked.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition { topic_id: topic.id, partition: asked.partition_index };
+    let topic = context
+        .image
+        .topic(topic)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    topic
+        .partition(asked.partition_index)
+        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
+    let partition = TopicPartition {
+        topic_id: topic.id,
+        partition: asked.partition_index,
+    };
     let query = SnapshotQuery {
         partition,
         current_leader_epoch: asked.current_leader_epoch,
         last_fetched: None,
+        wants_epochs: true,
     };
-    let ask = move |core: &Rc<crate::core::Core>| core.with_shard(|shard| shard.snapshot(query, None));
-    let snapshot = context.core.call(context.core.owner_of(partition), ask).await;
+    let ask =
+        move |core: &Rc<crate::core::Core>| core.with_shard(|shard| shard.snapshot(query, None));
+    let snapshot = context
+        .core
+        .call(context.core.owner_of(partition), ask)
+        .await;
     let snapshot = snapshot.map_err(|_| ErrorCode::NotLeaderOrFollower)??;
-    look_up(context.version, &snapshot, asked.timestamp, is_committed_only).await
+    look_up(
+        context.version,
+        &snapshot,
+        asked.timestamp,
+        is_committed_only,
+    )
+    .await
 }
 
 async fn look_up(
@@ -103,23 +133,37 @@ async fn look_up(
     timestamp: i64,
     is_committed_only: bool,
 ) -> Result<Found, ErrorCode> {
-    let at = |offset| Found { offset, timestamp: -1, leader_epoch: snapshot.epoch_of(offset) };
+    let at = |offset| Found {
+        offset,
+        timestamp: -1,
+        leader_epoch: snapshot.epoch_of(offset),
+    };
     let latest = match is_committed_only {
         true => snapshot.last_stable_offset,
         false => snapshot.high_watermark,
     };
     let stored = match timestamp {
-        LATEST => return Ok(Found { leader_epoch: snapshot.leader_epoch, ..at(latest) }),
+        LATEST => {
+            return Ok(Found {
+                leader_epoch: snapshot.leader_epoch,
+                ..at(latest)
+            });
+        }
         EARLIEST => return Ok(at(snapshot.log_start_offset)),
         EARLIEST_LOCAL if version >= 8 => return Ok(at(snapshot.log_start_offset)),
         LATEST_TIERED if version >= 9 => return Ok(NOTHING),
         EARLIEST_PENDING_UPLOAD if version >= 11 => return Ok(NOTHING),
-        MAX_TIMESTAMP if version >= 7 => snapshot.view.max_timestamp(latest).await,
+        MAX_TIMESTAMP if version >= 7 => {
+            snapshot.view.clone().bounded(latest).max_timestamp().await
+        }
         0.. => snapshot.view.offset_for_timestamp(timestamp, latest).await,
         _ => return Err(ErrorCode::UnsupportedVersion),
     };
-    match stored.map_err(|error| error.code())? {
-        Some(record) => Ok(Found { timestamp: record.timestamp, ..at(record.offset) }),
+    match stored.map_err(|error| error.error_code())? {
+        Some(record) => Ok(Found {
+            timestamp: record.timestamp,
+            ..at(record.offset)
+        }),
         None => Ok(NOTHING),
     }
 }

@@ -7,7 +7,8 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controller::{CreatableTopic, PartitionImage, TopicImage};
+use controller::image::{BrokerImage, DIRECTORY_LOST, PartitionImage, TopicImage};
+use controller::request::{CreatableTopic, CreateTopicReply};
 use protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
@@ -40,7 +41,10 @@ pub async fn handle(
         ..Default::default()
     };
     for wanted in wanted {
-        let refusal = refusals.iter().find(|(name, _)| wanted.is_named(name)).map(|(_, code)| *code);
+        let refusal = refusals
+            .iter()
+            .find(|(name, _)| wanted.is_named(name))
+            .map(|(_, code)| *code);
         if let Some(topic) = topic(&context, &request, &image, wanted, refusal) {
             body.topics.push(topic);
         }
@@ -74,7 +78,12 @@ fn wanted(context: &RequestContext, request: &MetadataRequest) -> Vec<Wanted> {
             });
             wanted.collect()
         }
-        _ => context.image.topics.iter().map(|topic| Wanted::Listed(Arc::clone(&topic.name))).collect(),
+        _ => context
+            .image
+            .topics
+            .iter()
+            .map(|topic| Wanted::Listed(Arc::clone(&topic.name)))
+            .collect(),
     }
 }
 
@@ -89,7 +98,9 @@ async fn create_missing(
     }
     let mut missing = Vec::new();
     for wanted in wanted {
-        let Wanted::Named(name) = wanted else { continue };
+        let Wanted::Named(name) = wanted else {
+            continue;
+        };
         let is_creatable = context.image.topic(name).is_none()
             && context.authorize(Operation::Describe, Resource::Topic(name))
             && (context.authorize(Operation::Create, Resource::Cluster)
@@ -110,7 +121,7 @@ async fn create_missing(
     let creatable = missing.iter().map(topic).collect();
     match context.core.node.create_topics(creatable, false).await {
         Ok(replies) => {
-            let refused = |reply: controller::CreateTopicReply| {
+            let refused = |reply: CreateTopicReply| {
                 let code = reply.result.err()?.code();
                 // Somebody else was faster: it is there now.
                 (code != ErrorCode::TopicAlreadyExists).then_some((reply.name, code))
@@ -123,7 +134,7 @@ async fn create_missing(
 
 /// The brokers that clients may connect to, as they are reached by `listener`.
 pub fn brokers(image: &Image, listener: &str) -> Vec<MetadataResponseBroker> {
-    let broker = |broker: &Arc<controller::BrokerImage>| {
+    let broker = |broker: &Arc<BrokerImage>| {
         let endpoint = broker.endpoint(listener)?;
         Some(MetadataResponseBroker {
             node_id: broker.id,
@@ -146,7 +157,11 @@ fn topic(
     let failed = |name: Option<String>, topic_id: Uuid, code: ErrorCode| MetadataResponseTopic {
         error_code: code.code(),
         // Only since version 12 may the name be absent.
-        name: if context.version >= 12 { name } else { Some(name.unwrap_or_default()) },
+        name: if context.version >= 12 {
+            name
+        } else {
+            Some(name.unwrap_or_default())
+        },
         topic_id,
         ..Default::default()
     };
@@ -176,10 +191,16 @@ fn topic(
         (Some(topic), _) => Some(found_topic(context, request, image, topic)),
         (None, _) if is_listed => None,
         (None, Some(code)) => Some(failed(Some(name), Uuid::ZERO, code)),
-        (None, None) if !controller::is_valid_topic_name(&name) => {
-            Some(failed(Some(name), Uuid::ZERO, ErrorCode::InvalidTopicException))
-        }
-        (None, None) => Some(failed(Some(name), Uuid::ZERO, ErrorCode::UnknownTopicOrPartition)),
+        (None, None) if controller::check_topic_name(&name).is_err() => Some(failed(
+            Some(name),
+            Uuid::ZERO,
+            ErrorCode::InvalidTopicException,
+        )),
+        (None, None) => Some(failed(
+            Some(name),
+            Uuid::ZERO,
+            ErrorCode::UnknownTopicOrPartition,
+        )),
     }
 }
 
@@ -214,7 +235,9 @@ fn found_topic(
 
 /// Why a partition cannot be written to or read from, if it cannot.
 pub fn leader_error(image: &Image, partition: &PartitionImage) -> ErrorCode {
-    let leader = image.broker(partition.leader).filter(|broker| !broker.fenced);
+    let leader = image
+        .broker(partition.leader)
+        .filter(|broker| !broker.fenced);
     match leader {
         Some(_) => ErrorCode::None,
         None => ErrorCode::LeaderNotAvailable,
@@ -225,7 +248,12 @@ pub fn leader_error(image: &Image, partition: &PartitionImage) -> ErrorCode {
 pub fn offline_replicas(image: &Image, partition: &PartitionImage) -> Vec<NodeId> {
     let is_offline = |&&replica: &&NodeId| {
         let is_gone = image.broker(replica).is_none_or(|broker| broker.fenced);
-        is_gone || partition.directory(replica) == Some(controller::DIRECTORY_LOST)
+        is_gone || partition.directory(replica) == Some(DIRECTORY_LOST)
     };
-    partition.replicas.iter().filter(is_offline).copied().collect()
+    partition
+        .replicas
+        .iter()
+        .filter(is_offline)
+        .copied()
+        .collect()
 }

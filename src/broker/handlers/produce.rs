@@ -8,13 +8,15 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controller::TopicImage;
+use controller::image::TopicImage;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
 };
 use protocol::messages::{ProduceRequest, ProduceResponse};
-use protocol::records::validate::{ProduceRecordsError, ValidatedBatch, validate_produce};
+use protocol::records::validate::{
+    ProduceRecordsError, RecordError, ValidatedBatch, validate_produce,
+};
 use protocol::wire::Records;
 use replica::{Acks, ProduceError};
 use runtime::sync::oneshot;
@@ -48,7 +50,7 @@ impl Refusal {
     fn code(&self) -> ErrorCode {
         match self {
             Refusal::Code(code, _) => *code,
-            Refusal::Records(error) => error.code(),
+            Refusal::Records(error) => error.error_code(),
             Refusal::Replica(error) => error.code(),
         }
     }
@@ -64,9 +66,16 @@ pub async fn handle(
     };
     if request.transactional_id.is_some() {
         // Transactions are not served yet. This code is fatal to the Java client and to librdkafka.
-        return answer_all(&context, &request, ErrorCode::TransactionalIdAuthorizationFailed);
+        return answer_all(
+            &context,
+            &request,
+            ErrorCode::TransactionalIdAuthorizationFailed,
+        );
     }
-    let deadline = context.now.mono.plus_millis(i64::from(request.timeout_ms.max(0)));
+    let deadline = context
+        .now
+        .mono
+        .plus_millis(i64::from(request.timeout_ms.max(0)));
     let mut pending = Pending::new(&request.topic_data);
     for (topic_index, topic) in request.topic_data.into_iter().enumerate() {
         accept_topic(&context, topic_index, topic, &mut pending);
@@ -75,13 +84,26 @@ pub async fn handle(
     let answers = pending.append(&context, acks, deadline).await;
     let throttle_time_ms = context.charge(Quota::Produce, produced_bytes);
     if acks == Acks::None {
-        return match answers.iter().flat_map(|topic| &topic.partitions).find_map(first_error) {
-            Some(code) => Err(NoReply::Close(format!("produce with acks=0 failed: {code}"))),
+        return match answers
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .find_map(first_error)
+        {
+            Some(code) => Err(NoReply::Close(format!(
+                "produce with acks=0 failed: {code}"
+            ))),
             None => Err(NoReply::NotExpected),
         };
     }
-    let responses = answers.into_iter().map(|topic| topic.into_response(&context)).collect();
-    reply(ProduceResponse { responses, throttle_time_ms, ..Default::default() })
+    let responses = answers
+        .into_iter()
+        .map(|topic| topic.into_response(&context))
+        .collect();
+    reply(ProduceResponse {
+        responses,
+        throttle_time_ms,
+        ..Default::default()
+    })
 }
 
 fn first_error((_, answer): &(i32, Option<Answer>)) -> Option<ErrorCode> {
@@ -97,16 +119,25 @@ fn answer_all(
     code: ErrorCode,
 ) -> Outcome<ProduceResponse> {
     if request.acks == 0 {
-        return Err(NoReply::Close(format!("produce with acks=0 failed: {code}")));
+        return Err(NoReply::Close(format!(
+            "produce with acks=0 failed: {code}"
+        )));
     }
     let responses = request.topic_data.iter().map(|topic| {
         let refuse = |partition: &PartitionProduceData| {
             (partition.index, Some(Err(Refusal::Code(code, None))))
         };
         let partitions = topic.partition_data.iter().map(refuse).collect();
-        TopicAnswers { topic: topic.clone_name(), partitions }.into_response(context)
+        TopicAnswers {
+            topic: topic.clone_name(),
+            partitions,
+        }
+        .into_response(context)
     });
-    reply(ProduceResponse { responses: responses.collect(), ..Default::default() })
+    reply(ProduceResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
 }
 
 /// A topic as the request named it.
@@ -122,7 +153,10 @@ trait CloneName {
 
 impl CloneName for TopicProduceData {
     fn clone_name(&self) -> Named {
-        Named { name: self.name.clone(), topic_id: self.topic_id }
+        Named {
+            name: self.name.clone(),
+            topic_id: self.topic_id,
+        }
     }
 }
 
@@ -180,12 +214,12 @@ fn partition_response(
         Refusal::Code(_, message) => response.error_message = message,
         Refusal::Records(error) => {
             response.error_message = Some(error.to_string());
-            let record_error = |(batch_index, message): (i32, String)| BatchIndexAndErrorMessage {
-                batch_index,
-                batch_index_error_message: Some(message),
+            let record_error = |error: &RecordError| BatchIndexAndErrorMessage {
+                batch_index: i32::try_from(error.index).unwrap_or(i32::MAX),
+                batch_index_error_message: Some(error.cause.to_string()),
                 ..Default::default()
             };
-            response.record_errors = error.into_record_errors().map(record_error).collect();
+            response.record_errors = error.record_errors().iter().map(record_error).collect();
         }
         Refusal::Replica(error) => response.error_message = Some(error.to_string()),
     }
@@ -215,9 +249,17 @@ impl Pending {
     fn new(topics: &[TopicProduceData]) -> Pending {
         let answers = topics.iter().map(|topic| TopicAnswers {
             topic: topic.clone_name(),
-            partitions: topic.partition_data.iter().map(|data| (data.index, None)).collect(),
+            partitions: topic
+                .partition_data
+                .iter()
+                .map(|data| (data.index, None))
+                .collect(),
         });
-        Pending { answers: answers.collect(), by_shard: BTreeMap::new(), bytes: 0 }
+        Pending {
+            answers: answers.collect(),
+            by_shard: BTreeMap::new(),
+            bytes: 0,
+        }
     }
 
     fn refuse(&mut self, place: Place, refusal: Refusal) {
@@ -225,7 +267,7 @@ impl Pending {
     }
 
     fn push(&mut self, shard: usize, place: Place, item: ProduceItem) {
-        self.bytes += item.batch.bytes.len() as u64;
+        self.bytes += item.batch.size_bytes() as u64;
         let (items, places) = self.by_shard.entry(shard).or_default();
         items.push(item);
         places.push(place);
@@ -277,8 +319,14 @@ fn accept_topic(
     pending: &mut Pending,
 ) {
     let topic = match context.version {
-        13.. => context.image.topic_by_id(data.topic_id).ok_or(ErrorCode::UnknownTopicId),
-        _ => context.image.topic(&data.name).ok_or(ErrorCode::UnknownTopicOrPartition),
+        13.. => context
+            .image
+            .topic_by_id(data.topic_id)
+            .ok_or(ErrorCode::UnknownTopicId),
+        _ => context
+            .image
+            .topic(&data.name)
+            .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
     let name = topic.map_or(data.name.as_str(), |topic| &topic.name);
     let allowed = context.authorize(Operation::Write, Resource::Topic(name));
@@ -306,13 +354,22 @@ fn accept_partition(
     }
     if topic.name.starts_with("__") && crate::topics::is_internal(&topic.name) {
         let reason = "clients cannot write to an internal topic".to_owned();
-        return Err(Refusal::Code(ErrorCode::InvalidTopicException, Some(reason)));
+        return Err(Refusal::Code(
+            ErrorCode::InvalidTopicException,
+            Some(reason),
+        ));
     }
     let batch = validate(context, topic, data.records)?;
     if batch.header.is_transactional() {
-        return Err(Refusal::Code(ErrorCode::TransactionalIdAuthorizationFailed, None));
+        return Err(Refusal::Code(
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            None,
+        ));
     }
-    let partition = TopicPartition { topic_id: topic.id, partition: data.index };
+    let partition = TopicPartition {
+        topic_id: topic.id,
+        partition: data.index,
+    };
     Ok(ProduceItem { partition, batch })
 }
 
@@ -327,5 +384,13 @@ fn validate(
         None => bytes::Bytes::new(),
     };
     let policy = &context.image.topic_config(&topic.name).produce_policy;
-    validate_produce(context.now.wall, policy, bytes, context.version).map_err(Refusal::Records)
+    let mut scratch = context.core.scratch();
+    validate_produce(
+        context.now.wall,
+        policy,
+        &mut scratch,
+        &bytes,
+        context.version,
+    )
+    .map_err(Refusal::Records)
 }

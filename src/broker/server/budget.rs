@@ -29,7 +29,9 @@ impl MemoryBudget {
             used_bytes: AtomicUsize::new(0),
             overdraft_holder: AtomicUsize::new(NOBODY),
         };
-        MemoryBudget { inner: Arc::new(inner) }
+        MemoryBudget {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The limit, in bytes.
@@ -66,7 +68,10 @@ impl MemoryBudget {
 
     /// A charge of zero bytes that can grow.
     pub fn charge(&self) -> Charge {
-        Charge { budget: self.clone(), bytes: 0 }
+        Charge {
+            budget: self.clone(),
+            bytes: 0,
+        }
     }
 }
 

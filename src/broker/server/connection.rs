@@ -4,8 +4,8 @@
 //! they appended in one go, and the answers leave in one vectored write. Requests go on while earlier ones wait.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
 use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -97,7 +97,7 @@ impl Connection {
             let step = runtime::select! {
                 biased;
                 ended = poll_fn(|cx| self.poll(cx)) => Some(ended),
-                () = core.stopping() => { self.reading = false; None }
+                () = core.serving_ended() => { self.reading = false; None }
                 () = runtime::time::sleep_until(&core.clock, deadline) => None,
             };
             if let Some(ended) = step {
@@ -139,7 +139,9 @@ impl Connection {
         loop {
             match self.poll_once(cx) {
                 Ok(true) => {}
-                Ok(false) if !self.reading && self.is_quiet() => return Poll::Ready(Ended::ByClient),
+                Ok(false) if !self.reading && self.is_quiet() => {
+                    return Poll::Ready(Ended::ByClient);
+                }
                 Ok(false) => {
                     self.inbox.release_if_empty();
                     return Poll::Pending;
@@ -197,11 +199,13 @@ impl Connection {
     fn start_frames(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut started = false;
         while self.in_flight.len() < self.in_flight_max && self.muted_until.is_none() {
-            let frame = self.inbox.next_frame().map_err(|error| Ended::Refused(error.to_string()))?;
+            let frame = self
+                .inbox
+                .next_frame()
+                .map_err(|error| Ended::Refused(error.to_string()))?;
             let Some(frame) = frame else { break };
             self.core.node.budget.end_overdraft(self.peer.number);
-            let handling =
-                router::start(&self.core, &self.peer, frame).map_err(Ended::Refused)?;
+            let handling = router::start(&self.core, &self.peer, frame).map_err(Ended::Refused)?;
             let mut slot = Slot::Handling(handling);
             poll_slot(&mut slot, cx)?;
             self.in_flight.push_back(slot);
@@ -229,7 +233,11 @@ impl Connection {
 
     fn send(&mut self, frame: Frame) {
         if frame.throttle_time_ms > 0 {
-            let until = self.core.now().mono.plus_millis(i64::from(frame.throttle_time_ms));
+            let until = self
+                .core
+                .now()
+                .mono
+                .plus_millis(i64::from(frame.throttle_time_ms));
             self.muted_until = self.muted_until.max(Some(until));
         }
         self.output.extend(frame.pieces);
@@ -250,13 +258,17 @@ impl Connection {
             match self.output.front() {
                 None => break,
                 Some(Piece::Bytes(_)) => {
-                    let Poll::Ready(written) = self.poll_write_bytes(cx) else { break };
+                    let Poll::Ready(written) = self.poll_write_bytes(cx) else {
+                        break;
+                    };
                     self.consume(written?);
                     wrote = true;
                 }
                 Some(Piece::File(_)) => {
                     // Nothing is read for a socket that takes nothing.
-                    let Poll::Ready(read) = self.poll_read_file(cx) else { break };
+                    let Poll::Ready(read) = self.poll_read_file(cx) else {
+                        break;
+                    };
                     self.output.push_front(Piece::Bytes(read?));
                 }
             }
@@ -295,9 +307,17 @@ impl Connection {
         let Some(Piece::File(range)) = self.output.front_mut() else {
             unreachable!("the caller saw a file range in front");
         };
-        let completion = self.file_read.get_or_insert_with(|| range.read(FILE_READ_BYTES_MAX));
-        let Poll::Ready(read) = Pin::new(completion).poll(cx) else { return Poll::Pending };
+        let completion = self
+            .file_read
+            .get_or_insert_with(|| range.read_front(FILE_READ_BYTES_MAX));
+        let Poll::Ready(read) = Pin::new(completion).poll(cx) else {
+            return Poll::Pending;
+        };
         self.file_read = None;
+        let read = read.and_then(|bytes| match bytes.is_empty() {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(bytes),
+        });
         if let Ok(bytes) = &read
             && range.advance(bytes.len())
         {
@@ -308,7 +328,9 @@ impl Connection {
 }
 
 fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> Result<(), Ended> {
-    let Slot::Handling(handling) = slot else { return Ok(()) };
+    let Slot::Handling(handling) = slot else {
+        return Ok(());
+    };
     match handling.as_mut().poll(cx) {
         Poll::Pending => {}
         Poll::Ready(Ok(frame)) => *slot = Slot::Done(frame),

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use controller::MetadataImage;
 use types::Now;
 
 use crate::core::Core;
+use crate::image::Image;
 use crate::server::authorizer::{Operation, Resource};
 
 /// What is known of a connection.
@@ -46,7 +46,7 @@ pub struct RequestContext {
     /// The request's version.
     pub version: i16,
     /// The metadata in force when the request came.
-    pub image: Arc<MetadataImage>,
+    pub image: Arc<Image>,
     /// When the request came.
     pub now: Now,
     pub(crate) throttle_time_ms: Rc<Cell<u32>>,
@@ -55,14 +55,18 @@ pub struct RequestContext {
 impl RequestContext {
     /// Whether the principal may do `operation` on `resource`.
     pub fn authorize(&self, operation: Operation, resource: Resource<'_>) -> bool {
-        self.core.node.authorizer.authorize(&self.peer, operation, resource)
+        self.core
+            .node
+            .authorizer
+            .authorize(&self.peer, operation, resource)
     }
 
     /// Charges `amount` to `quota`; answers how long the client is throttled, in milliseconds,
     /// which goes into the response; the connection is muted for as long after it (KIP-219).
     pub fn charge(&self, quota: Quota, amount: u64) -> i32 {
         let throttle = self.core.node.quotas.charge(&self.client_id, quota, amount);
-        self.throttle_time_ms.set(self.throttle_time_ms.get().max(throttle));
+        self.throttle_time_ms
+            .set(self.throttle_time_ms.get().max(throttle));
         i32::try_from(throttle).unwrap_or(i32::MAX)
     }
 }

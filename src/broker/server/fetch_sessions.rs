@@ -87,24 +87,39 @@ impl Session {
         }
         for (key, wanted) in wanted {
             if let Some(place) = self.places.get(key) {
-                self.order.get_mut(place).expect("places and order agree").wanted = *wanted;
+                self.order
+                    .get_mut(place)
+                    .expect("places and order agree")
+                    .wanted = *wanted;
                 continue;
             }
             let place = self.next_place;
             self.next_place += 1;
             self.places.insert(key.clone(), place);
-            self.order.insert(place, Entry { key: key.clone(), wanted: *wanted, told: None });
+            self.order.insert(
+                place,
+                Entry {
+                    key: key.clone(),
+                    wanted: *wanted,
+                    told: None,
+                },
+            );
         }
         assert_eq!(self.order.len(), self.places.len());
     }
 
     fn list(&self) -> Vec<(Key, Wanted)> {
-        self.order.values().map(|entry| (entry.key.clone(), entry.wanted)).collect()
+        self.order
+            .values()
+            .map(|entry| (entry.key.clone(), entry.wanted))
+            .collect()
     }
 
     /// Notes what is told of `key`; says whether it is news.
     fn tell(&mut self, key: &Key, told: Told) -> bool {
-        let Some(&place) = self.places.get(key) else { return true };
+        let Some(&place) = self.places.get(key) else {
+            return true;
+        };
         let entry = self.order.get_mut(&place).expect("places and order agree");
         let offsets = (told.high_watermark, told.log_start_offset);
         let is_news = told.has_records || told.is_error || entry.told != Some(offsets);
@@ -157,7 +172,11 @@ pub struct FetchSessions {
 impl FetchSessions {
     /// Room for `slots` sessions, with ids from `prng`.
     pub fn new(slots: usize, prng: Prng) -> FetchSessions {
-        FetchSessions { slots, sessions: BTreeMap::new(), prng }
+        FetchSessions {
+            slots,
+            sessions: BTreeMap::new(),
+            prng,
+        }
     }
 
     /// How many sessions there are.
@@ -181,23 +200,41 @@ impl FetchSessions {
     ) -> Result<SessionPlan, ErrorCode> {
         if request.epoch == FINAL_EPOCH || request.epoch == INITIAL_EPOCH {
             self.sessions.remove(&request.id);
-            let id = if request.epoch == INITIAL_EPOCH { self.begin(now, request) } else { 0 };
+            let id = if request.epoch == INITIAL_EPOCH {
+                self.begin(now, request)
+            } else {
+                0
+            };
             let partitions = request.wanted.to_vec();
-            return Ok(SessionPlan { id, is_incremental: false, partitions });
+            return Ok(SessionPlan {
+                id,
+                is_incremental: false,
+                partitions,
+            });
         }
-        let session =
-            self.sessions.get_mut(&request.id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+        let session = self
+            .sessions
+            .get_mut(&request.id)
+            .ok_or(ErrorCode::FetchSessionIdNotFound)?;
         if session.epoch != request.epoch {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         if session.uses_topic_ids != request.uses_topic_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
-        session.epoch = if session.epoch == i32::MAX { 1 } else { session.epoch + 1 };
+        session.epoch = if session.epoch == i32::MAX {
+            1
+        } else {
+            session.epoch + 1
+        };
         session.last_used = now;
         session.update(request.wanted, request.forgotten);
         let partitions = session.list();
-        Ok(SessionPlan { id: request.id, is_incremental: true, partitions })
+        Ok(SessionPlan {
+            id: request.id,
+            is_incremental: true,
+            partitions,
+        })
     }
 
     fn begin(&mut self, now: Mono, request: SessionRequest<'_>) -> i32 {
@@ -221,7 +258,10 @@ impl FetchSessions {
         if self.sessions.len() < self.slots {
             return true;
         }
-        let oldest = self.sessions.iter().min_by_key(|(_, session)| session.last_used);
+        let oldest = self
+            .sessions
+            .iter()
+            .min_by_key(|(_, session)| session.last_used);
         match oldest.map(|(&id, session)| (id, session.last_used)) {
             Some((id, last_used)) if last_used.plus_millis(EVICTION_MS) <= now => {
                 self.sessions.remove(&id);
@@ -232,7 +272,13 @@ impl FetchSessions {
     }
 
     /// Notes what session `id` is told of a partition; says whether it must be in the answer.
-    pub fn tell(&mut self, id: i32, topic: &TopicKey, partition: PartitionIndex, told: Told) -> bool {
+    pub fn tell(
+        &mut self,
+        id: i32,
+        topic: &TopicKey,
+        partition: PartitionIndex,
+        told: Told,
+    ) -> bool {
         match self.sessions.get_mut(&id) {
             Some(session) => session.tell(&(topic.clone(), partition), told),
             None => true,
@@ -259,11 +305,22 @@ mod tests {
     }
 
     fn request<'a>(id: i32, epoch: i32, wanted: &'a [(Key, Wanted)]) -> SessionRequest<'a> {
-        SessionRequest { id, epoch, uses_topic_ids: true, wanted, forgotten: &[] }
+        SessionRequest {
+            id,
+            epoch,
+            uses_topic_ids: true,
+            wanted,
+            forgotten: &[],
+        }
     }
 
     fn told(high_watermark: Offset, has_records: bool) -> Told {
-        Told { high_watermark, log_start_offset: 0, is_error: false, has_records }
+        Told {
+            high_watermark,
+            log_start_offset: 0,
+            is_error: false,
+            has_records,
+        }
     }
 
     fn sessions(slots: usize) -> FetchSessions {
@@ -281,9 +338,14 @@ mod tests {
         assert!(sessions.tell(first.id, &topic, 0, told(5, true)));
         assert!(sessions.tell(first.id, &topic, 1, told(0, false)));
 
-        let second = sessions.plan(now, request(first.id, 1, &[(key(0), wanted(5))])).unwrap();
+        let second = sessions
+            .plan(now, request(first.id, 1, &[(key(0), wanted(5))]))
+            .unwrap();
         // The partition that gave records is read last.
-        assert_eq!(second.partitions, [(key(1), wanted(0)), (key(0), wanted(5))]);
+        assert_eq!(
+            second.partitions,
+            [(key(1), wanted(0)), (key(0), wanted(5))]
+        );
         assert!(!sessions.tell(first.id, &topic, 1, told(0, false)));
         assert!(!sessions.tell(first.id, &topic, 0, told(5, false)));
         assert!(sessions.tell(first.id, &topic, 0, told(6, false)));
@@ -295,11 +357,20 @@ mod tests {
         let now = Mono::START;
         let not_found = sessions.plan(now, request(9, 1, &[]));
         assert_eq!(not_found, Err(ErrorCode::FetchSessionIdNotFound));
-        let id = sessions.plan(now, request(0, 0, &[(key(0), wanted(0))])).unwrap().id;
+        let id = sessions
+            .plan(now, request(0, 0, &[(key(0), wanted(0))]))
+            .unwrap()
+            .id;
         let wrong_epoch = sessions.plan(now, request(id, 2, &[]));
         assert_eq!(wrong_epoch, Err(ErrorCode::InvalidFetchSessionEpoch));
-        let by_name = SessionRequest { uses_topic_ids: false, ..request(id, 1, &[]) };
-        assert_eq!(sessions.plan(now, by_name), Err(ErrorCode::FetchSessionTopicIdError));
+        let by_name = SessionRequest {
+            uses_topic_ids: false,
+            ..request(id, 1, &[])
+        };
+        assert_eq!(
+            sessions.plan(now, by_name),
+            Err(ErrorCode::FetchSessionTopicIdError)
+        );
     }
 
     #[test]
@@ -308,7 +379,10 @@ mod tests {
         let one = [(key(0), wanted(0))];
         let first = sessions.plan(Mono::START, request(0, 0, &one)).unwrap().id;
         assert!(first != 0);
-        let none = sessions.plan(Mono::START.plus_millis(EVICTION_MS - 1), request(0, 0, &one));
+        let none = sessions.plan(
+            Mono::START.plus_millis(EVICTION_MS - 1),
+            request(0, 0, &one),
+        );
         assert_eq!(none.unwrap().id, 0);
         let later = sessions.plan(Mono::START.plus_millis(EVICTION_MS), request(0, 0, &one));
         assert!(later.unwrap().id != 0);
@@ -320,7 +394,9 @@ mod tests {
         let mut sessions = sessions(10);
         let one = [(key(0), wanted(0))];
         let id = sessions.plan(Mono::START, request(0, 0, &one)).unwrap().id;
-        let last = sessions.plan(Mono::START, request(id, FINAL_EPOCH, &one)).unwrap();
+        let last = sessions
+            .plan(Mono::START, request(id, FINAL_EPOCH, &one))
+            .unwrap();
         assert_eq!((last.id, last.is_incremental), (0, false));
         assert!(sessions.is_empty());
     }

@@ -35,7 +35,10 @@ pub struct Inbox {
 impl Inbox {
     /// An empty inbox for frames of at most `frame_bytes_max` bytes.
     pub fn new(frame_bytes_max: usize) -> Inbox {
-        Inbox { buffer: BytesMut::new(), frame_bytes_max }
+        Inbox {
+            buffer: BytesMut::new(),
+            frame_bytes_max,
+        }
     }
 
     /// Bytes held.
@@ -69,12 +72,17 @@ impl Inbox {
 
     /// The next whole frame without its length prefix, or none until more bytes arrive.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(size) = self.announced_bytes() else { return Ok(None) };
+        let Some(size) = self.announced_bytes() else {
+            return Ok(None);
+        };
         if size < 8 {
             return Err(FrameError::Size(size));
         }
         if size as usize > self.frame_bytes_max {
-            return Err(FrameError::TooLarge { size, max: self.frame_bytes_max });
+            return Err(FrameError::TooLarge {
+                size,
+                max: self.frame_bytes_max,
+            });
         }
         if self.buffer.len() < 4 + size as usize {
             return Ok(None);
@@ -109,7 +117,9 @@ mod tests {
     #[test]
     fn frames_come_out_whole_however_they_arrive() {
         let mut inbox = Inbox::new(100);
-        let wire = [0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1];
+        let wire = [
+            0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 9, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+        ];
         let mut frames = Vec::new();
         for byte in wire {
             feed(&mut inbox, &[byte]);
@@ -126,7 +136,13 @@ mod tests {
         for (wire, error) in [
             ([0, 0, 0, 7], FrameError::Size(7)),
             ([0xff, 0xff, 0xff, 0xff], FrameError::Size(-1)),
-            ([0, 0, 0, 101], FrameError::TooLarge { size: 101, max: 100 }),
+            (
+                [0, 0, 0, 101],
+                FrameError::TooLarge {
+                    size: 101,
+                    max: 100,
+                },
+            ),
         ] {
             let mut inbox = Inbox::new(100);
             feed(&mut inbox, &wire);

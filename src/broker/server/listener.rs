@@ -63,20 +63,34 @@ impl ConnectionCounts {
         *here += 1;
         counts.total += 1;
         counts.next_number += 1;
-        Ok(Counted { counts: Arc::clone(self), address, number: counts.next_number })
+        Ok(Counted {
+            counts: Arc::clone(self),
+            address,
+            number: counts.next_number,
+        })
     }
 
     /// Connections open now.
     pub fn total(&self) -> usize {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
+        self.counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .total
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        let mut counts = self.counts.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .counts
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         counts.total -= 1;
-        let here = counts.by_address.get_mut(&self.address).expect("it was counted");
+        let here = counts
+            .by_address
+            .get_mut(&self.address)
+            .expect("it was counted");
         *here -= 1;
         if *here == 0 {
             counts.by_address.remove(&self.address);
@@ -89,7 +103,7 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, name: String) {
     loop {
         let accepted = runtime::select! {
             biased;
-            () = core.stopping() => return,
+            () = core.serving_ended() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -105,8 +119,14 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, name: String) {
 
 fn admit(core: &Rc<Core>, stream: TcpStream, address: std::net::SocketAddr, listener: &str) {
     let node = &core.node;
-    let limits = (node.settings.connections_max, node.settings.connections_per_address_max);
-    let counted = match node.connection_counts.admit(address.ip(), limits.0, limits.1) {
+    let limits = (
+        node.settings.connections_max,
+        node.settings.connections_per_address_max,
+    );
+    let counted = match node
+        .connection_counts
+        .admit(address.ip(), limits.0, limits.1)
+    {
         Ok(counted) => counted,
         Err(limit) => {
             node.metrics.connections_refused.add(1);
@@ -129,7 +149,9 @@ fn admit(core: &Rc<Core>, stream: TcpStream, address: std::net::SocketAddr, list
     let core = Rc::clone(core);
     runtime::task::spawn_local(async move {
         let _counted = counted;
-        let ended = Connection::new(Rc::clone(&core), peer, stream).serve().await;
+        let ended = Connection::new(Rc::clone(&core), peer, stream)
+            .serve()
+            .await;
         core.node.metrics.connections.add(-1);
         match ended {
             Ended::Refused(reason) => {
@@ -149,10 +171,16 @@ mod tests {
         let counts = Arc::new(ConnectionCounts::default());
         let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = counts.admit(one, 2, 1).unwrap();
-        assert_eq!(counts.admit(one, 2, 1).unwrap_err(), ConnectionLimit::PerAddress(1));
+        assert_eq!(
+            counts.admit(one, 2, 1).unwrap_err(),
+            ConnectionLimit::PerAddress(1)
+        );
         let second = counts.admit(two, 2, 1).unwrap();
         assert_eq!((first.number, second.number), (1, 2));
-        assert_eq!(counts.admit(two, 2, 9).unwrap_err(), ConnectionLimit::Total(2));
+        assert_eq!(
+            counts.admit(two, 2, 9).unwrap_err(),
+            ConnectionLimit::Total(2)
+        );
         drop(first);
         assert_eq!(counts.total(), 1);
         counts.admit(one, 2, 1).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::wire::{Chunk, EncodeError, Encoder};
 use protocol::{ApiKey, Message};
 use storage::FileRange;
@@ -21,7 +21,7 @@ impl Piece {
     pub fn length_bytes(&self) -> usize {
         match self {
             Piece::Bytes(bytes) => bytes.len(),
-            Piece::File(range) => range.length_bytes as usize,
+            Piece::File(range) => range.length_bytes() as usize,
         }
     }
 }
@@ -49,7 +49,10 @@ pub type Outcome<R> = Result<Reply<R>, NoReply>;
 
 /// A body without external records.
 pub fn reply<R>(body: R) -> Outcome<R> {
-    Ok(Reply { body, ranges: Vec::new() })
+    Ok(Reply {
+        body,
+        ranges: Vec::new(),
+    })
 }
 
 /// A response frame ready for the socket.
@@ -72,36 +75,38 @@ pub fn encode_frame<R: Message>(
     reply: Reply<R>,
 ) -> Result<Frame, EncodeError> {
     let mut encoder = Encoder::new();
-    encoder.put_i32(correlation_id);
+    encoder.reserve_frame_length();
+    encoder.int32(correlation_id);
     if protocol::frame::response_header_version(key, version) >= 1 {
-        encoder.put_unsigned_varint(0);
+        encoder.unsigned_varint(0);
     }
     reply.body.encode(&mut encoder, version)?;
-    Ok(frame_of(encoder.finish(), reply.ranges))
+    Ok(frame_of(encoder.finish_frame()?, reply.ranges))
 }
 
 fn frame_of(chunks: Vec<Chunk>, ranges: Vec<Vec<FileRange>>) -> Frame {
     let mut ranges: Vec<Option<Vec<FileRange>>> = ranges.into_iter().map(Some).collect();
-    let mut pieces = VecDeque::with_capacity(chunks.len() + 1);
-    let mut length_bytes = 0usize;
+    let mut pieces = VecDeque::with_capacity(chunks.len());
     for chunk in chunks {
         match chunk {
-            Chunk::Bytes(bytes) => {
-                length_bytes += bytes.len();
-                pieces.push_back(Piece::Bytes(bytes));
-            }
+            Chunk::Bytes(bytes) => pieces.push_back(Piece::Bytes(bytes)),
             Chunk::External(external) => {
                 let slot = external.slot as usize;
                 let files = ranges[slot].take().expect("each slot is used once");
-                let total: usize = files.iter().map(|range| range.length_bytes as usize).sum();
-                assert_eq!(total, external.length_bytes as usize, "a slot's length must match");
-                length_bytes += total;
+                let total: usize = files
+                    .iter()
+                    .map(|range| range.length_bytes() as usize)
+                    .sum();
+                assert_eq!(
+                    total, external.length_bytes as usize,
+                    "a slot's length must match"
+                );
                 pieces.extend(files.into_iter().map(Piece::File));
             }
         }
     }
-    let mut prefix = BytesMut::with_capacity(4);
-    prefix.put_i32(i32::try_from(length_bytes).expect("a response is smaller than 2 GiB"));
-    pieces.push_front(Piece::Bytes(prefix.freeze()));
-    Frame { pieces, throttle_time_ms: 0 }
+    Frame {
+        pieces,
+        throttle_time_ms: 0,
+    }
 }

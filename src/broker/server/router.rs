@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::wire::Decoder;
-use protocol::{ApiKey, Message, Request};
+use protocol::{ApiKey, Request};
 
 use crate::core::Core;
 use crate::handlers;
@@ -37,7 +37,12 @@ macro_rules! route {
             versions: handlers::$module::VERSIONS,
             advertised: handlers::$module::VERSIONS,
             start: |context, decoder, correlation_id| {
-                Box::pin(handle(context, decoder, correlation_id, handlers::$module::handle))
+                Box::pin(handle(
+                    context,
+                    decoder,
+                    correlation_id,
+                    handlers::$module::handle,
+                ))
             },
         }
     };
@@ -61,7 +66,10 @@ where
         .map_err(|error| close(format!("{:?} v{version}: {error}", R::KEY)))?;
     if decoder.remaining() > 0 {
         let rest = decoder.remaining();
-        return Err(close(format!("{:?} v{version}: {rest} bytes after the request", R::KEY)));
+        return Err(close(format!(
+            "{:?} v{version}: {rest} bytes after the request",
+            R::KEY
+        )));
     }
     let throttle = Rc::clone(&context.throttle_time_ms);
     let reply = handler(Rc::new(context), request).await?;
@@ -96,7 +104,9 @@ pub fn start(core: &Rc<Core>, peer: &Rc<Peer>, frame: Bytes) -> Result<Handling,
             )));
         }
         let served = &route.versions;
-        return Err(format!("{key:?} version {version} is not served, {served:?} are"));
+        return Err(format!(
+            "{key:?} version {version} is not served, {served:?} are"
+        ));
     }
     core.node.metrics.requests.count(key);
     let context = RequestContext {
@@ -123,7 +133,11 @@ impl Routes {
     /// # Panics
     /// If two routes serve the same API.
     pub fn new(routes: Vec<Route>) -> Routes {
-        let codes = routes.iter().map(|route| route.key.code() as usize + 1).max().unwrap_or(0);
+        let codes = routes
+            .iter()
+            .map(|route| route.key.code() as usize + 1)
+            .max()
+            .unwrap_or(0);
         let mut by_code = vec![None; codes];
         for (index, route) in routes.iter().enumerate() {
             let place: &mut Option<usize> = &mut by_code[route.key.code() as usize];
@@ -141,7 +155,9 @@ impl Routes {
 
     /// Every route, in order of the API key.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.by_code.iter().flatten().map(|&index| &self.routes[index])
+        self.by_code
+            .iter()
+            .flatten()
+            .map(|&index| &self.routes[index])
     }
 }
-

@@ -7,26 +7,31 @@ use super::slot::Job;
 use super::{Event, Shard};
 
 impl Shard {
-    pub(super) fn carry_out(
-        &mut self,
-        now: Now,
-        partition: TopicPartition,
-        actions: &mut Actions,
-    ) {
+    pub(super) fn carry_out(&mut self, partition: TopicPartition, actions: &mut Actions) {
         for action in actions.drain() {
-            self.carry_out_one(now, partition, action);
+            self.carry_out_one(partition, action);
         }
     }
 
-    fn carry_out_one(&mut self, now: Now, partition: TopicPartition, action: Action) {
-        let slot = self.slots.get_mut(&partition).expect("a machine that was stepped has a slot");
+    fn carry_out_one(&mut self, partition: TopicPartition, action: Action) {
+        let slot = self
+            .slots
+            .get_mut(&partition)
+            .expect("a machine that was stepped has a slot");
         match action {
-            Action::Append { token, base_offset, leader_epoch } => {
+            Action::Append {
+                token,
+                base_offset,
+                leader_epoch,
+            } => {
                 slot.take_offer(token, base_offset, leader_epoch);
                 self.to_write.insert(partition);
             }
             Action::DropAppends { from_offset } => {
-                let is_above = slot.queue.iter().all(|batch| batch.header.base_offset >= from_offset);
+                let is_above = slot
+                    .queue
+                    .iter()
+                    .all(|batch| batch.header.base_offset >= from_offset);
                 assert!(is_above, "appends below {from_offset} were written");
                 slot.queue.clear();
             }
@@ -44,8 +49,7 @@ impl Shard {
             Action::ReplyDeleteRecords { token, result } => {
                 self.replies.answer_deletion(token, result);
             }
-            Action::HighWatermark { offset } => {
-                slot.log.set_high_watermark(offset);
+            Action::HighWatermark { .. } => {
                 slot.waiters.wake_all();
                 self.wake_loading(partition);
             }
@@ -64,7 +68,11 @@ impl Shard {
     pub(super) fn handle_events(&mut self, now: Now) {
         while let Some(event) = self.events.pop_front() {
             match event {
-                Event::CoordinatorAppend { partition, append, outcome } => {
+                Event::CoordinatorAppend {
+                    partition,
+                    append,
+                    outcome,
+                } => {
                     self.coordinator_append_ended(now, partition, append, outcome);
                 }
             }

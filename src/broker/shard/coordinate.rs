@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use coordinator::groups::{
     Action, Actions, AppendError, GroupCoordinator, Input, Request, Response, Token,
 };
 use protocol::records::validate::ValidatedBatch;
-use protocol::records::{BATCH_HEADER_BYTES, BatchBuilder, batches};
+use protocol::records::{BATCH_HEADER_BYTES, Batch, BatchBuilder};
 use replica::{Acks, Produce, ProduceError};
 use runtime::sync::oneshot;
 use types::{LeaderEpoch, Mono, Now, Offset, PartitionIndex, TopicPartition, Uuid};
@@ -39,7 +38,9 @@ pub fn coordinate(
     sender: oneshot::Sender<Response>,
 ) {
     core.with_shard(|shard| {
-        let Some(coordinator) = shard.coordinators.get_mut(&partition) else { return };
+        let Some(coordinator) = shard.coordinators.get_mut(&partition) else {
+            return;
+        };
         let token = coordinator.next_token;
         coordinator.next_token += 1;
         coordinator.asking.insert(token, sender);
@@ -51,16 +52,22 @@ pub fn coordinate(
 impl Shard {
     /// Steps a coordinator, shows it to the observer, and carries its actions out.
     pub(super) fn step_coordinator(&mut self, now: Now, partition: PartitionIndex, input: Input) {
-        let Some(coordinator) = self.coordinators.get_mut(&partition) else { return };
+        let Some(coordinator) = self.coordinators.get_mut(&partition) else {
+            return;
+        };
         let mut actions = Actions::new();
         coordinator.machine.step(now, input, &mut actions);
-        self.node.observe_coordinator(partition, &coordinator.machine);
+        self.node
+            .observe_coordinator(partition, &coordinator.machine);
         for action in actions.take() {
             match action {
                 Action::Append { id, records } => {
                     let (partition_of_log, epoch) = self.coordinator_place(partition);
                     let batch = batch_of(now, records);
-                    let sink = Sink::Coordinator { partition, append: id };
+                    let sink = Sink::Coordinator {
+                        partition,
+                        append: id,
+                    };
                     self.internal_append(now, partition_of_log, epoch, batch, sink);
                 }
                 Action::Reply { token, response } => self.answer_asking(partition, token, response),
@@ -76,8 +83,14 @@ impl Shard {
     }
 
     fn answer_asking(&mut self, partition: PartitionIndex, token: Token, response: Response) {
-        let coordinator = self.coordinators.get_mut(&partition).expect("it was just stepped");
-        let sender = coordinator.asking.remove(&token).expect("a request is answered once");
+        let coordinator = self
+            .coordinators
+            .get_mut(&partition)
+            .expect("it was just stepped");
+        let sender = coordinator
+            .asking
+            .remove(&token)
+            .expect("a request is answered once");
         // The connection may have gone away; then nobody needs the answer.
         let _ = sender.send(response);
     }
@@ -96,7 +109,8 @@ impl Shard {
         sink: Sink,
     ) {
         let Some(slot) = self.slots.get_mut(&partition) else {
-            self.replies.answer_sink(sink, Err(ProduceError::LeadershipLost), &mut self.events);
+            self.replies
+                .answer_sink(sink, Err(ProduceError::LeadershipLost), &mut self.events);
             return;
         };
         let token = self.replies.park(sink);
@@ -124,7 +138,10 @@ impl Shard {
         let input = match outcome {
             Ok(_) => Input::Committed { up_to: append },
             Err(error) if !error.is_definite() => Input::Resigned,
-            Err(error) => Input::AppendFailed { append, error: append_error(&error) },
+            Err(error) => Input::AppendFailed {
+                append,
+                error: append_error(&error),
+            },
         };
         self.step_coordinator(now, partition, input);
     }
@@ -133,7 +150,10 @@ impl Shard {
     pub(super) fn forget_topic_offsets(&mut self, now: Now, topic: &str, topic_id: Uuid) {
         let partitions: Vec<_> = self.coordinators.keys().copied().collect();
         for partition in partitions {
-            let deleted = Input::TopicDeleted { topic: topic.to_owned(), topic_id };
+            let deleted = Input::TopicDeleted {
+                topic: topic.to_owned(),
+                topic_id,
+            };
             self.step_coordinator(now, partition, deleted);
         }
     }
@@ -149,13 +169,19 @@ impl Shard {
         let image = self.node.image();
         let config = image.broker_config().groups;
         let node = &self.node;
-        let coordinator = self.coordinators.entry(index).or_insert_with(|| CoordinatorSlot {
-            machine: GroupCoordinator::new(config, node.prng(&format!("group coordinator {index}"))),
-            partition,
-            epoch,
-            next_token: 0,
-            asking: BTreeMap::new(),
-        });
+        let coordinator = self
+            .coordinators
+            .entry(index)
+            .or_insert_with(|| CoordinatorSlot {
+                machine: GroupCoordinator::new(
+                    config,
+                    node.prng(&format!("group coordinator {index}")),
+                ),
+                partition,
+                epoch,
+                next_token: 0,
+                asking: BTreeMap::new(),
+            });
         coordinator.partition = partition;
         coordinator.epoch = epoch;
         self.step_coordinator(now, index, Input::Elected { epoch });
@@ -185,19 +211,21 @@ fn append_error(error: &ProduceError) -> AppendError {
     }
 }
 
-fn batch_of(
-    now: Now,
-    records: Vec<coordinator::groups::CoordinatorRecord>,
-) -> ValidatedBatch {
+fn batch_of(now: Now, records: Vec<coordinator::groups::CoordinatorRecord>) -> ValidatedBatch {
     let mut builder = BatchBuilder::new(0);
     for record in records {
-        builder.append(now.wall.as_millis(), Some(&record.key), record.value.as_deref(), &[]);
+        builder.append(
+            now.wall.as_millis(),
+            Some(&record.key),
+            record.value.as_deref(),
+            &[],
+        );
     }
     own_batch(builder)
 }
 
 /// A batch that this node has made, as if it had come from a client.
-pub(super) fn own_batch(builder: BatchBuilder) -> ValidatedBatch {
+pub(crate) fn own_batch(builder: BatchBuilder) -> ValidatedBatch {
     let batch = builder.build();
     let header = *batch.header();
     ValidatedBatch {
@@ -222,8 +250,11 @@ pub(super) fn start_loads(core: &Rc<Core>) {
         let core = Rc::clone(core);
         runtime::task::spawn_local(async move {
             if let Err(reason) = load(&core, partition).await {
-                tracing::error!(partition = partition.partition, reason,
-                    "the groups of a partition of __consumer_offsets are not served");
+                tracing::error!(
+                    partition = partition.partition,
+                    reason,
+                    "the groups of a partition of __consumer_offsets are not served"
+                );
             }
             core.with_shard(|shard| shard.is_loading.remove(&partition));
             core.drain_shard();
@@ -235,20 +266,23 @@ pub(super) fn start_loads(core: &Rc<Core>) {
 async fn load(core: &Rc<Core>, partition: TopicPartition) -> Result<(), String> {
     let view = core.with_shard(|shard| {
         let slot = shard.slots.get(&partition)?;
-        Some((slot.log.view(), slot.log.log_start_offset(), slot.log.log_end_offset()))
+        Some((
+            slot.log.view(),
+            slot.log.log_start_offset(),
+            slot.log.log_end_offset(),
+        ))
     });
     let (view, mut offset, end) = view.ok_or("the partition is gone")?;
     wait_committed(core, partition, end).await?;
     while offset < end {
-        let ranges = view.read(offset, end, LOAD_BYTES, true).await.map_err(|e| e.to_string())?;
-        let mut bytes = Vec::with_capacity(ranges.len());
-        for range in &ranges {
-            bytes.push(range.read().await.map_err(|error| error.to_string())?);
-        }
-        if bytes.is_empty() {
+        let batches = view
+            .read_batches(offset, end, LOAD_BYTES)
+            .await
+            .map_err(|e| e.to_string())?;
+        if batches.is_empty() {
             break;
         }
-        offset = core.with_shard(|shard| shard.replay(partition, offset, bytes))?;
+        offset = core.with_shard(|shard| shard.replay(partition, offset, &batches))?;
     }
     let now = core.now();
     core.with_shard(|shard| {
@@ -258,12 +292,19 @@ async fn load(core: &Rc<Core>, partition: TopicPartition) -> Result<(), String> 
     Ok(())
 }
 
-async fn wait_committed(core: &Rc<Core>, partition: TopicPartition, end: Offset) -> Result<(), String> {
+async fn wait_committed(
+    core: &Rc<Core>,
+    partition: TopicPartition,
+    end: Offset,
+) -> Result<(), String> {
     let moved = core.with_shard(|shard| Rc::clone(&shard.load_moved));
     loop {
         let notified = moved.notified();
         let committed = core.with_shard(|shard| {
-            shard.slots.get(&partition).map(|slot| slot.replica.view().high_watermark)
+            shard
+                .slots
+                .get(&partition)
+                .map(|slot| slot.replica.view().high_watermark)
         });
         if committed.ok_or("the partition is gone")? >= end {
             return Ok(());
@@ -277,18 +318,19 @@ async fn wait_committed(core: &Rc<Core>, partition: TopicPartition, end: Offset)
 }
 
 impl Shard {
-    /// Replays the batches in `bytes` from `offset` on; gives the offset after them.
+    /// Replays the batches from `offset` on; gives the offset after them.
     fn replay(
         &mut self,
         partition: TopicPartition,
         offset: Offset,
-        bytes: Vec<Bytes>,
+        batches: &[Batch],
     ) -> Result<Offset, String> {
-        let coordinator =
-            self.coordinators.get_mut(&partition.partition).ok_or("the coordinator is gone")?;
+        let coordinator = self
+            .coordinators
+            .get_mut(&partition.partition)
+            .ok_or("the coordinator is gone")?;
         let mut next = offset;
-        for batch in bytes.into_iter().flat_map(batches) {
-            let batch = batch.map_err(|error| error.to_string())?;
+        for batch in batches {
             next = batch.header().next_offset();
             if batch.header().is_control() || batch.header().is_transactional() {
                 continue;

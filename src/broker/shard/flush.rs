@@ -3,9 +3,7 @@
 //! What is appended while a log's flush is under way is covered by its next one. Flushes end one by one, so that a
 //! slow file delays only its own partition.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use replica::Input;
 use storage::{FlushSet, FlushedLog};
@@ -49,12 +47,12 @@ async fn run(core: Rc<Core>) {
         }
         let ended = runtime::select! {
             biased;
-            ended = ended_flushes(&mut set) => ended,
+            ended = set.next() => ended,
             () = wanted.notified() => continue,
         };
         let now = core.now();
         core.with_shard(|shard| {
-            for flushed in ended {
+            if let Some(flushed) = ended {
                 shard.end_flush(now, flushed);
             }
             shard.handle_events(now);
@@ -63,23 +61,13 @@ async fn run(core: Rc<Core>) {
     }
 }
 
-/// All flushes that have ended by now, at least one.
-async fn ended_flushes(set: &mut FlushSet) -> Vec<FlushedLog> {
-    poll_fn(|context| {
-        let mut ended = Vec::new();
-        while let Poll::Ready(Some(flushed)) = set.poll_next(context) {
-            ended.push(flushed);
-        }
-        if ended.is_empty() { Poll::Pending } else { Poll::Ready(ended) }
-    })
-    .await
-}
-
 impl Shard {
     fn begin_flushes(&mut self) -> Vec<storage::FlushHandle> {
         let mut handles = Vec::new();
         for partition in std::mem::take(&mut self.to_flush) {
-            let Some(slot) = self.slots.get_mut(&partition) else { continue };
+            let Some(slot) = self.slots.get_mut(&partition) else {
+                continue;
+            };
             if slot.is_flushing {
                 // Begun again when the present one has ended.
                 slot.must_flush_again = true;
@@ -92,8 +80,14 @@ impl Shard {
     }
 
     fn end_flush(&mut self, now: Now, flushed: FlushedLog) {
-        let Some(partition) = self.partition_named(flushed.name()) else { return };
+        let Some(partition) = self.partition_named(flushed.name()) else {
+            return;
+        };
         let slot = self.slots.get_mut(&partition).expect("it was just found");
+        if !flushed.is_of(&slot.log) {
+            // The log of an earlier topic of this name.
+            return;
+        }
         slot.is_flushing = false;
         if std::mem::take(&mut slot.must_flush_again) {
             self.to_flush.insert(partition);
@@ -102,7 +96,14 @@ impl Shard {
         match flushed.result() {
             Ok(end_offset) => {
                 slot.log.complete_flush(&flushed);
-                self.step(now, partition, Input::Flushed { end_offset, generation });
+                self.step(
+                    now,
+                    partition,
+                    Input::Flushed {
+                        end_offset,
+                        generation,
+                    },
+                );
             }
             Err(failure) => self.close_directory(now, &failure),
         }

@@ -7,11 +7,13 @@
 mod actions;
 mod coordinate;
 mod flush;
+mod open;
 mod replies;
 mod roles;
 mod slot;
 mod snapshot;
 mod timers;
+mod upkeep;
 mod waiters;
 mod write;
 
@@ -33,7 +35,11 @@ use slot::Slot;
 use timers::Deadlines;
 
 pub use coordinate::coordinate;
-pub use snapshot::{PartitionSnapshot, SnapshotQuery};
+pub(crate) use coordinate::own_batch;
+pub use roles::apply;
+pub use snapshot::{LogSize, PartitionSnapshot, SnapshotQuery};
+pub use timers::run as run_timers;
+pub use upkeep::{close_all, unlink_deleted};
 pub use waiters::FetchWaiter;
 
 /// One partition's batch of a Produce request.
@@ -66,6 +72,12 @@ pub struct Shard {
     to_load: Vec<TopicPartition>,
     is_loading: BTreeSet<TopicPartition>,
     load_moved: Rc<Notify>,
+    /// Deleted partitions whose logs are still busy.
+    dying: BTreeMap<TopicPartition, Slot>,
+    /// Logs that were deleted and whose files are to be unlinked.
+    deleted: Vec<(storage::LogDirectory, storage::DeletedLog)>,
+    /// Partitions that cannot be served, and why.
+    fenced: BTreeMap<TopicPartition, String>,
     deadlines: Deadlines,
     timer_moved: Rc<Notify>,
     /// Emptied after each step; kept for its room.
@@ -99,6 +111,9 @@ impl Shard {
             to_load: Vec::new(),
             is_loading: BTreeSet::new(),
             load_moved: Rc::new(Notify::new()),
+            dying: BTreeMap::new(),
+            deleted: Vec::new(),
+            fenced: BTreeMap::new(),
             deadlines: Deadlines::default(),
             timer_moved: Rc::new(Notify::new()),
             actions: Actions::new(),
@@ -108,11 +123,13 @@ impl Shard {
 
     /// Steps the replica of `partition`, shows it to the observer, and carries its actions out.
     fn step(&mut self, now: Now, partition: TopicPartition, input: Input) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         let mut actions = std::mem::take(&mut self.actions);
         slot.replica.step(now, input, &mut actions);
         self.node.observe_replica(partition, &slot.replica);
-        self.carry_out(now, partition, &mut actions);
+        self.carry_out(partition, &mut actions);
         self.actions = actions;
         self.note_deadline(partition);
     }
@@ -120,13 +137,20 @@ impl Shard {
     fn append(&mut self, now: Now, item: ProduceItem, acks: Acks, deadline: Mono, sink: Sink) {
         let partition = item.partition;
         let Some(slot) = self.slots.get_mut(&partition) else {
-            self.replies.answer_sink(sink, Err(ProduceError::NotLeader), &mut self.events);
+            self.replies
+                .answer_sink(sink, Err(ProduceError::LeadershipLost), &mut self.events);
             return;
         };
         let token = self.replies.park(sink);
         let summary = slot::summary_of(&item.batch);
         slot.offer(token, item.batch);
-        let produce = Produce { token, acks, expected_leader_epoch: None, deadline, batch: summary };
+        let produce = Produce {
+            token,
+            acks,
+            expected_leader_epoch: None,
+            deadline,
+            batch: summary,
+        };
         self.step(now, partition, Input::Produce(produce));
         if let Some(slot) = self.slots.get_mut(&partition) {
             slot.withdraw_offer();
@@ -150,7 +174,13 @@ pub fn produce(
     core.with_shard(|shard| {
         let request = shard.replies.begin(items.len(), sender);
         for (position, item) in items.into_iter().enumerate() {
-            shard.append(now, item, acks, deadline, Sink::Produce { request, position });
+            shard.append(
+                now,
+                item,
+                acks,
+                deadline,
+                Sink::Produce { request, position },
+            );
         }
         shard.handle_events(now);
     });

@@ -13,7 +13,10 @@ pub(super) enum Sink {
     /// One item of a Produce request.
     Produce { request: u64, position: usize },
     /// An append of the coordinator of this partition of `__consumer_offsets`.
-    Coordinator { partition: PartitionIndex, append: u64 },
+    Coordinator {
+        partition: PartitionIndex,
+        append: u64,
+    },
 }
 
 /// The answer to a DeleteRecords.
@@ -44,7 +47,14 @@ impl Replies {
     pub fn begin(&mut self, count: usize, sender: oneshot::Sender<Vec<ProduceOutcome>>) -> u64 {
         let number = self.number();
         let outcomes = std::iter::repeat_with(|| None).take(count).collect();
-        self.requests.insert(number, Request { outcomes, missing: count, sender });
+        self.requests.insert(
+            number,
+            Request {
+                outcomes,
+                missing: count,
+                sender,
+            },
+        );
         number
     }
 
@@ -72,22 +82,40 @@ impl Replies {
 
     /// Answers a batch with acks=0 that the machine has taken in.
     pub fn answer_unless_done(&mut self, token: u64) {
-        let Some(Sink::Produce { request, position }) = self.sinks.remove(&token) else { return };
-        let taken_in = ProduceOk { base_offset: -1, log_append_time: None, log_start_offset: -1 };
+        let Some(Sink::Produce { request, position }) = self.sinks.remove(&token) else {
+            return;
+        };
+        let taken_in = ProduceOk {
+            base_offset: -1,
+            log_append_time: None,
+            log_start_offset: -1,
+        };
         self.fill(request, position, Ok(taken_in));
     }
 
-    pub fn answer_sink(&mut self, sink: Sink, outcome: ProduceOutcome, events: &mut VecDeque<Event>) {
+    pub fn answer_sink(
+        &mut self,
+        sink: Sink,
+        outcome: ProduceOutcome,
+        events: &mut VecDeque<Event>,
+    ) {
         match sink {
             Sink::Produce { request, position } => self.fill(request, position, outcome),
             Sink::Coordinator { partition, append } => {
-                events.push_back(Event::CoordinatorAppend { partition, append, outcome });
+                events.push_back(Event::CoordinatorAppend {
+                    partition,
+                    append,
+                    outcome,
+                });
             }
         }
     }
 
     fn fill(&mut self, number: u64, position: usize, outcome: ProduceOutcome) {
-        let request = self.requests.get_mut(&number).expect("a request lives until all is there");
+        let request = self
+            .requests
+            .get_mut(&number)
+            .expect("a request lives until all is there");
         let place = &mut request.outcomes[position];
         assert!(place.is_none(), "an item is answered once");
         *place = Some(outcome);
@@ -96,13 +124,19 @@ impl Replies {
             return;
         }
         let request = self.requests.remove(&number).expect("it was just there");
-        let outcomes = request.outcomes.into_iter().map(|outcome| outcome.expect("none is missing"));
+        let outcomes = request
+            .outcomes
+            .into_iter()
+            .map(|outcome| outcome.expect("none is missing"));
         // The connection may have gone away; then nobody needs the answer.
         let _ = request.sender.send(outcomes.collect());
     }
 
     pub fn answer_deletion(&mut self, token: u64, result: Result<Offset, DeleteRecordsError>) {
-        let sender = self.deletions.remove(&token).expect("a deletion is answered once");
+        let sender = self
+            .deletions
+            .remove(&token)
+            .expect("a deletion is answered once");
         let _ = sender.send(result);
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Job {
     AdvanceLogStart(Offset),
     /// Remove what retention lets go.
     Retain,
+    /// Unlink the files of removed segments.
+    Unlink,
     /// Write down which epoch began where.
     WriteEpochs,
 }
@@ -75,10 +77,16 @@ impl Slot {
 
     /// Queues the offered batch at its offset.
     pub fn take_offer(&mut self, token: u64, base_offset: Offset, leader_epoch: LeaderEpoch) {
-        let (offered, batch) = self.offered.take().expect("the machine appends what was offered");
+        let (offered, batch) = self
+            .offered
+            .take()
+            .expect("the machine appends what was offered");
         assert_eq!(offered, token, "the machine appends what was offered");
         let header = batch.header_at(base_offset, leader_epoch);
-        self.queue.push_back(AppendBatch { header, records: batch.records });
+        self.queue.push_back(AppendBatch {
+            header,
+            records: batch.records,
+        });
     }
 
     /// Queues a job unless the same waits already.
@@ -96,17 +104,5 @@ impl Slot {
 
 /// What the machine needs to know of a batch.
 pub(super) fn summary_of(batch: &ValidatedBatch) -> BatchSummary {
-    let header = &batch.header;
-    BatchSummary {
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        record_count: header.record_count,
-        last_offset_delta: header.last_offset_delta,
-        max_timestamp: batch.max_timestamp,
-        log_append_time: batch.log_append_time,
-        is_transactional: header.is_transactional(),
-        is_control: header.is_control(),
-        size_bytes: u32::try_from(batch.size_bytes()).expect("a batch is below 2 GiB"),
-    }
+    BatchSummary::from(&batch.header)
 }

@@ -1,13 +1,16 @@
 //! What a connection is told of a partition, so that it can read by itself.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use replica::{EpochHistory, Isolation};
+use replica::{EpochEnd, EpochHistory, Input, Isolation, ProducerDescription};
 use storage::LogView;
-use types::{ErrorCode, LeaderEpoch, Offset, TopicPartition};
+use types::{ErrorCode, LeaderEpoch, Mono, Now, Offset, PartitionIndex, TopicPartition};
 
-use super::waiters::FetchWaiter;
 use super::Shard;
+use super::replies::DeleteRecordsSender;
+use super::slot::Slot;
+use super::waiters::FetchWaiter;
 
 /// What is asked of a partition.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +51,9 @@ impl PartitionSnapshot {
     /// The epoch of the record at `offset`, -1 if it is not known.
     pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
         let epochs = self.epochs.as_ref();
-        epochs.and_then(|epochs| epochs.epoch_of(offset)).unwrap_or(-1)
+        epochs
+            .and_then(|epochs| epochs.epoch_of(offset))
+            .unwrap_or(-1)
     }
 }
 
@@ -65,14 +70,19 @@ impl Shard {
         let missing = self.missing_error(query.partition);
         let slot = self.slots.get_mut(&query.partition).ok_or(missing)?;
         let expected = (query.current_leader_epoch >= 0).then_some(query.current_leader_epoch);
-        let leader_epoch =
-            slot.replica.check_leader_epoch(expected).map_err(|error| error.code())?;
+        let leader_epoch = slot
+            .replica
+            .check_leader_epoch(expected)
+            .map_err(|error| error.code())?;
         if let Some(waiter) = waiter {
             slot.waiters.register(waiter);
         }
         let state = slot.replica.view();
         let diverging = query.last_fetched.and_then(|(epoch, offset)| {
-            let end = slot.replica.epochs().end_offset_for_epoch(epoch, state.log_end);
+            let end = slot
+                .replica
+                .epochs()
+                .end_offset_for_epoch(epoch, state.log_end);
             let parts = end.epoch != epoch || end.end_offset < offset;
             parts.then_some((end.epoch, end.end_offset))
         });
@@ -86,5 +96,95 @@ impl Shard {
             epochs: query.wants_epochs.then(|| slot.replica.epochs().clone()),
             view: slot.log.view(),
         })
+    }
+}
+
+/// The size of one log.
+#[derive(Debug, Clone)]
+pub struct LogSize {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The log directory that it lies in.
+    pub directory: PathBuf,
+    /// Bytes of all its segments.
+    pub size_bytes: u64,
+}
+
+impl Shard {
+    /// The sizes of all logs of this shard.
+    pub fn log_sizes(&self) -> Vec<LogSize> {
+        let size = |(partition, slot): (&TopicPartition, &Slot)| LogSize {
+            topic: Arc::clone(&slot.topic),
+            partition: partition.partition,
+            directory: slot.log.directory().path().to_owned(),
+            size_bytes: slot.log.size_bytes(),
+        };
+        self.slots.iter().map(size).collect()
+    }
+
+    /// The producers of a partition.
+    ///
+    /// # Errors
+    /// As [`Shard::snapshot`].
+    pub fn describe_producers(
+        &self,
+        partition: TopicPartition,
+    ) -> Result<Vec<ProducerDescription>, ErrorCode> {
+        let slot = self
+            .slots
+            .get(&partition)
+            .ok_or_else(|| self.missing_error(partition))?;
+        let described = slot
+            .replica
+            .describe_producers()
+            .map_err(|error| error.code())?;
+        Ok(described.collect())
+    }
+
+    /// Where `epoch` ended in a partition.
+    ///
+    /// # Errors
+    /// As [`Shard::snapshot`].
+    pub fn epoch_end(
+        &self,
+        partition: TopicPartition,
+        epoch: LeaderEpoch,
+        expected: Option<LeaderEpoch>,
+    ) -> Result<EpochEnd, ErrorCode> {
+        let slot = self
+            .slots
+            .get(&partition)
+            .ok_or_else(|| self.missing_error(partition))?;
+        slot.replica
+            .offset_for_leader_epoch(epoch, expected)
+            .map_err(|error| error.code())
+    }
+
+    /// Moves a partition's log start up to `offset`, or to the high watermark for -1; `sender` gets the new log start.
+    pub fn delete_records(
+        &mut self,
+        now: Now,
+        partition: TopicPartition,
+        offset: Offset,
+        deadline: Mono,
+        sender: DeleteRecordsSender,
+    ) {
+        if !self.slots.contains_key(&partition) {
+            // A dropped sender is answered NOT_LEADER_OR_FOLLOWER.
+            return;
+        }
+        let token = self.replies.park_deletion(sender);
+        self.step(
+            now,
+            partition,
+            Input::DeleteRecords {
+                token,
+                offset,
+                deadline,
+            },
+        );
+        self.handle_events(now);
     }
 }

@@ -25,7 +25,11 @@ pub(super) struct Deadlines {
 impl Deadlines {
     /// Sets a machine's deadline; says whether the earliest of all moved forward.
     pub fn set(&mut self, machine: Machine, deadline: Mono) -> bool {
-        let present = self.by_machine.get(&machine).copied().unwrap_or(Mono::NEVER);
+        let present = self
+            .by_machine
+            .get(&machine)
+            .copied()
+            .unwrap_or(Mono::NEVER);
         if present == deadline {
             return false;
         }
@@ -41,17 +45,24 @@ impl Deadlines {
     }
 
     pub fn earliest(&self) -> Mono {
-        self.in_order.first().map_or(Mono::NEVER, |(deadline, _)| *deadline)
+        self.in_order
+            .first()
+            .map_or(Mono::NEVER, |(deadline, _)| *deadline)
     }
 
     fn due(&self, now: Mono) -> Option<Machine> {
-        self.in_order.first().filter(|(deadline, _)| *deadline <= now).map(|(_, machine)| *machine)
+        self.in_order
+            .first()
+            .filter(|(deadline, _)| *deadline <= now)
+            .map(|(_, machine)| *machine)
     }
 }
 
 impl Shard {
     pub(super) fn note_deadline(&mut self, partition: TopicPartition) {
-        let Some(slot) = self.slots.get(&partition) else { return };
+        let Some(slot) = self.slots.get(&partition) else {
+            return;
+        };
         let deadline = slot.replica.deadline();
         if self.deadlines.set(Machine::Replica(partition), deadline) {
             self.timer_moved.notify_one();
@@ -59,9 +70,14 @@ impl Shard {
     }
 
     pub(super) fn note_coordinator_deadline(&mut self, partition: PartitionIndex) {
-        let Some(slot) = self.coordinators.get(&partition) else { return };
+        let Some(slot) = self.coordinators.get(&partition) else {
+            return;
+        };
         let deadline = slot.machine.deadline();
-        if self.deadlines.set(Machine::Coordinator(partition), deadline) {
+        if self
+            .deadlines
+            .set(Machine::Coordinator(partition), deadline)
+        {
             self.timer_moved.notify_one();
         }
     }

@@ -6,24 +6,26 @@ use replica::{AppendError, Input};
 use storage::{AppendBatch, Appended, Finished, LogJob, WriteError};
 use types::{Now, Offset, TopicPartition};
 
-use super::slot::Job;
 use super::Shard;
+use super::slot::Job;
 use crate::core::Core;
 
+type Retained = Result<storage::Retained, WriteError>;
 type AppendResult = Result<Appended, storage::AppendError>;
 
 /// A job that did not end at once.
 enum Running {
     Append(Offset, LogJob<AppendResult>),
-    AdvanceLogStart(LogJob<Result<Offset, WriteError>>),
-    Retain(LogJob<Result<storage::Retained, WriteError>>),
+    /// The log start is moved, or retention looked at.
+    Retain(LogJob<Retained>),
+    Unlink(LogJob<Result<usize, WriteError>>),
 }
 
 /// The end of one.
 enum Ended {
     Append(Offset, Finished<AppendResult>),
-    AdvanceLogStart(Finished<Result<Offset, WriteError>>),
-    Retain(Finished<Result<storage::Retained, WriteError>>),
+    Retain(Finished<Retained>),
+    Unlink(Finished<Result<usize, WriteError>>),
 }
 
 impl Running {
@@ -33,13 +35,13 @@ impl Running {
                 Ok(finished) => Ok(Ended::Append(from, finished)),
                 Err(job) => Err(Running::Append(from, job)),
             },
-            Running::AdvanceLogStart(job) => match job.try_take() {
-                Ok(finished) => Ok(Ended::AdvanceLogStart(finished)),
-                Err(job) => Err(Running::AdvanceLogStart(job)),
-            },
             Running::Retain(job) => match job.try_take() {
                 Ok(finished) => Ok(Ended::Retain(finished)),
                 Err(job) => Err(Running::Retain(job)),
+            },
+            Running::Unlink(job) => match job.try_take() {
+                Ok(finished) => Ok(Ended::Unlink(finished)),
+                Err(job) => Err(Running::Unlink(job)),
             },
         }
     }
@@ -47,8 +49,19 @@ impl Running {
     async fn ended(self) -> Ended {
         match self {
             Running::Append(from, job) => Ended::Append(from, job.await),
-            Running::AdvanceLogStart(job) => Ended::AdvanceLogStart(job.await),
             Running::Retain(job) => Ended::Retain(job.await),
+            Running::Unlink(job) => Ended::Unlink(job.await),
+        }
+    }
+}
+
+impl Ended {
+    /// Gives a log that is to be deleted its parts back; what the job did is of no interest any more.
+    fn bring_back(self, log: &mut storage::Log) {
+        match self {
+            Ended::Append(_, finished) => drop(log.finish(finished)),
+            Ended::Retain(finished) => drop(log.finish(finished)),
+            Ended::Unlink(finished) => drop(log.finish(finished)),
         }
     }
 }
@@ -75,13 +88,22 @@ pub(super) fn drain(core: &Rc<Core>) {
 async fn finish_later(core: Rc<Core>, partition: TopicPartition, running: Running) {
     let ended = running.ended().await;
     let now = core.now();
-    core.with_shard(|shard| {
-        if let Some(slot) = shard.slots.get_mut(&partition) {
-            slot.is_busy = false;
+    let dying = core.with_shard(|shard| {
+        let dying = shard.dying.remove(&partition);
+        if dying.is_none() {
+            if let Some(slot) = shard.slots.get_mut(&partition) {
+                slot.is_busy = false;
+            }
+            shard.end(now, partition, ended);
+            shard.to_write.insert(partition);
+            return None;
         }
-        shard.end(now, partition, ended);
-        shard.to_write.insert(partition);
+        dying.map(|slot| (slot, ended))
     });
+    if let Some((mut slot, ended)) = dying {
+        ended.bring_back(&mut slot.log);
+        runtime::task::spawn_local(super::roles::delete_log(Rc::clone(&core), slot));
+    }
     core.drain_shard();
 }
 
@@ -94,7 +116,10 @@ impl Shard {
                 match running.try_take() {
                     Ok(ended) => self.end(now, partition, ended),
                     Err(running) => {
-                        self.slots.get_mut(&partition).expect("it has a job").is_busy = true;
+                        self.slots
+                            .get_mut(&partition)
+                            .expect("it has a job")
+                            .is_busy = true;
                         later.push((partition, running));
                         break;
                     }
@@ -115,13 +140,14 @@ impl Shard {
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
         }
         match slot.jobs.pop_front()? {
-            Job::AdvanceLogStart(offset) => {
-                Some(Running::AdvanceLogStart(slot.log.begin_advance_log_start(now, offset)))
-            }
-            Job::Retain => Some(Running::Retain(slot.log.begin_retention(
-                now,
-                slot.replica.view().high_watermark,
-            ))),
+            Job::AdvanceLogStart(offset) => Some(Running::Retain(
+                slot.log.begin_advance_log_start(now, offset),
+            )),
+            Job::Retain => Some(Running::Retain(
+                slot.log
+                    .begin_retention(now, slot.replica.view().high_watermark),
+            )),
+            Job::Unlink => Some(Running::Unlink(slot.log.begin_remove_deleted(now))),
             Job::WriteEpochs => {
                 self.write_epochs(partition);
                 self.begin_next(now, partition)
@@ -130,16 +156,19 @@ impl Shard {
     }
 
     fn end(&mut self, now: Now, partition: TopicPartition, ended: Ended) {
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
         match ended {
             Ended::Append(from, finished) => {
                 let result = slot.log.finish(finished);
                 self.appended(now, partition, from, result);
             }
-            Ended::AdvanceLogStart(finished) => match slot.log.finish(finished) {
-                Ok(log_start) => self.step(now, partition, Input::LogStartMoved { log_start }),
-                Err(error) => self.write_failed(now, partition, &error),
-            },
+            Ended::Unlink(finished) => {
+                if let Err(error) = slot.log.finish(finished) {
+                    self.write_failed(now, partition, &error);
+                }
+            }
             Ended::Retain(finished) => match slot.log.finish(finished) {
                 Ok(retained) => {
                     let log_start = retained.log_start_offset;
@@ -174,7 +203,11 @@ impl Shard {
                     "no space left: the append is refused, reads go on");
                 let generation = slot.log.generation();
                 let error = AppendError::NoSpace;
-                let failed = Input::AppendFailed { from_offset, generation, error };
+                let failed = Input::AppendFailed {
+                    from_offset,
+                    generation,
+                    error,
+                };
                 self.step(now, partition, failed);
             }
             Err(storage::AppendError::Write(error)) => self.write_failed(now, partition, &error),

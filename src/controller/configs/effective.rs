@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::table::{ConfigKey, ConfigType, Unit, broker_keys, topic_keys};
 use super::value::{CleanupPolicy, Compression, ConfigValue, TimestampType};
 use crate::image::{ConfigMap, ConfigResource, MetadataImage};
-use types::NodeId;
+use types::{Limits, NodeId};
 
 pub(crate) static NO_CONFIGS: &ConfigMap = &ConfigMap::new();
 
@@ -199,10 +199,16 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// The configs in force on `topic`, seen from the broker of `view`.
+    /// The configs in force on `topic`, seen from the broker of `view`. Topics whose name begins with `__` are always flushed.
     pub fn of_topic(view: &BrokerConfigView<'_>, topic: &str) -> TopicConfig {
         let own = view.image().config(&ConfigResource::topic(topic));
-        TopicConfig::of_configs(view, own.map_or(NO_CONFIGS, |configs| &**configs))
+        let mut config =
+            TopicConfig::of_configs(view, own.map_or(NO_CONFIGS, |configs| &**configs));
+        if topic.starts_with("__") {
+            // What the cluster itself depends on is always on disk before it counts.
+            config.flush_messages = 1;
+        }
+        config
     }
 
     /// The configs in force on a topic whose own configs are `own`.
@@ -238,10 +244,33 @@ impl TopicConfig {
         }
     }
 
+    /// Size at which a segment rolls, in bytes, with what tests and simulation set above it.
+    pub fn segment_bytes_in_force(&self, limits: &Limits) -> u64 {
+        let own = self.internal_segment_bytes.unwrap_or(self.segment_bytes);
+        limits
+            .segment_bytes_override
+            .unwrap_or_else(|| u64::try_from(own).expect("a segment's size is positive"))
+    }
+
+    /// Bytes of log between two index entries, with what tests and simulation set above it.
+    pub fn index_interval_bytes_in_force(&self, limits: &Limits) -> u64 {
+        let own = self.index_interval_bytes;
+        limits
+            .index_interval_bytes_override
+            .unwrap_or_else(|| u64::try_from(own).expect("an interval is not negative"))
+    }
+
     /// Whether the topic is of the *flushed* durability class (see `docs/GUARANTEES.md`).
     pub fn is_flushed(&self) -> bool {
         self.flush_messages == 1
     }
+}
+
+/// A segment size below Kafka's minimum: simulation may set it, see [`Limits::segment_bytes_min`].
+fn tiny_segment(name: &str, value: Option<ConfigValue>) -> Option<ConfigValue> {
+    value.filter(|value| {
+        name == "segment.bytes" && matches!(value, ConfigValue::Number(bytes) if *bytes >= 1)
+    })
 }
 
 struct Reader<'a> {
@@ -253,7 +282,11 @@ impl Reader<'_> {
     fn value(&self, name: &str) -> Option<ConfigValue> {
         let key = &topic_keys()[name];
         let text = self.view.topic_value(self.own, key);
-        let parsed = text.and_then(|text| key.parse(&text).ok());
+        let parsed = text.and_then(|text| {
+            let allowed = key.parse(&text).ok();
+            allowed.or_else(|| tiny_segment(name, key.parse_type(text.trim())))
+        });
+        // A value out of range was set by another program; the default is always safe to use.
         parsed.or_else(|| key.default.and_then(|text| key.parse(text).ok()))
     }
 

@@ -382,15 +382,14 @@ fn check_pairs(texts: &BTreeMap<String, String>) -> Result<(), StaticConfigError
             ));
         }
     }
-    for key in ["max.connections.per.ip.overrides"] {
-        let text = view.text(key).unwrap_or_default();
-        if parse_overrides(&text).is_none() {
-            return Err(StaticConfigError::combination(
-                key,
-                &text,
-                "must be a list of address:number with commas",
-            ));
-        }
+    const OVERRIDES: &str = "max.connections.per.ip.overrides";
+    let text = view.text(OVERRIDES).unwrap_or_default();
+    if parse_overrides(&text).is_none() {
+        return Err(StaticConfigError::combination(
+            OVERRIDES,
+            &text,
+            "must be a list of address:number with commas",
+        ));
     }
     Ok(())
 }

@@ -137,7 +137,7 @@ impl ConfigKey {
         }
     }
 
-    fn parse_type(&self, text: &str) -> Option<ConfigValue> {
+    pub(super) fn parse_type(&self, text: &str) -> Option<ConfigValue> {
         match self.kind {
             ConfigType::Boolean if text.eq_ignore_ascii_case("true") => {
                 Some(ConfigValue::Boolean(true))

@@ -187,17 +187,6 @@ pub enum ApiKey {
     DeleteShareGroupOffsets = 92,
 }
 
-/// What the schema says of an API.
-struct ApiFacts {
-    name: &'static str,
-    versions: (i16, i16),
-    is_latest_unstable: bool,
-    request_flexible_from: Option<i16>,
-    response_flexible_from: Option<i16>,
-    on_brokers: bool,
-    on_controllers: bool,
-}
-
 impl ApiKey {
     /// Every API, by ascending key.
     pub const ALL: &'static [ApiKey] = &[
@@ -292,812 +281,6 @@ impl ApiKey {
         ApiKey::DeleteShareGroupOffsets,
     ];
 
-    fn facts(self) -> ApiFacts {
-        match self {
-            ApiKey::Produce => ApiFacts {
-                name: "Produce",
-                versions: (3, 13),
-                is_latest_unstable: false,
-                request_flexible_from: Some(9),
-                response_flexible_from: Some(9),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::Fetch => ApiFacts {
-                name: "Fetch",
-                versions: (4, 18),
-                is_latest_unstable: false,
-                request_flexible_from: Some(12),
-                response_flexible_from: Some(12),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::ListOffsets => ApiFacts {
-                name: "ListOffsets",
-                versions: (1, 11),
-                is_latest_unstable: false,
-                request_flexible_from: Some(6),
-                response_flexible_from: Some(6),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::Metadata => ApiFacts {
-                name: "Metadata",
-                versions: (0, 13),
-                is_latest_unstable: false,
-                request_flexible_from: Some(9),
-                response_flexible_from: Some(9),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::OffsetCommit => ApiFacts {
-                name: "OffsetCommit",
-                versions: (2, 10),
-                is_latest_unstable: false,
-                request_flexible_from: Some(8),
-                response_flexible_from: Some(8),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::OffsetFetch => ApiFacts {
-                name: "OffsetFetch",
-                versions: (1, 10),
-                is_latest_unstable: false,
-                request_flexible_from: Some(6),
-                response_flexible_from: Some(6),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::FindCoordinator => ApiFacts {
-                name: "FindCoordinator",
-                versions: (0, 6),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::JoinGroup => ApiFacts {
-                name: "JoinGroup",
-                versions: (0, 9),
-                is_latest_unstable: false,
-                request_flexible_from: Some(6),
-                response_flexible_from: Some(6),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::Heartbeat => ApiFacts {
-                name: "Heartbeat",
-                versions: (0, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::LeaveGroup => ApiFacts {
-                name: "LeaveGroup",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::SyncGroup => ApiFacts {
-                name: "SyncGroup",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeGroups => ApiFacts {
-                name: "DescribeGroups",
-                versions: (0, 6),
-                is_latest_unstable: false,
-                request_flexible_from: Some(5),
-                response_flexible_from: Some(5),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ListGroups => ApiFacts {
-                name: "ListGroups",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::SaslHandshake => ApiFacts {
-                name: "SaslHandshake",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: None,
-                response_flexible_from: None,
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::ApiVersions => ApiFacts {
-                name: "ApiVersions",
-                versions: (0, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::CreateTopics => ApiFacts {
-                name: "CreateTopics",
-                versions: (2, 7),
-                is_latest_unstable: false,
-                request_flexible_from: Some(5),
-                response_flexible_from: Some(5),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DeleteTopics => ApiFacts {
-                name: "DeleteTopics",
-                versions: (1, 6),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DeleteRecords => ApiFacts {
-                name: "DeleteRecords",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::InitProducerId => ApiFacts {
-                name: "InitProducerId",
-                versions: (0, 6),
-                is_latest_unstable: true,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::OffsetForLeaderEpoch => ApiFacts {
-                name: "OffsetForLeaderEpoch",
-                versions: (2, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AddPartitionsToTxn => ApiFacts {
-                name: "AddPartitionsToTxn",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AddOffsetsToTxn => ApiFacts {
-                name: "AddOffsetsToTxn",
-                versions: (0, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::EndTxn => ApiFacts {
-                name: "EndTxn",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::WriteTxnMarkers => ApiFacts {
-                name: "WriteTxnMarkers",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::TxnOffsetCommit => ApiFacts {
-                name: "TxnOffsetCommit",
-                versions: (0, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(3),
-                response_flexible_from: Some(3),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeAcls => ApiFacts {
-                name: "DescribeAcls",
-                versions: (1, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::CreateAcls => ApiFacts {
-                name: "CreateAcls",
-                versions: (1, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DeleteAcls => ApiFacts {
-                name: "DeleteAcls",
-                versions: (1, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DescribeConfigs => ApiFacts {
-                name: "DescribeConfigs",
-                versions: (1, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(4),
-                response_flexible_from: Some(4),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::AlterConfigs => ApiFacts {
-                name: "AlterConfigs",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::AlterReplicaLogDirs => ApiFacts {
-                name: "AlterReplicaLogDirs",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeLogDirs => ApiFacts {
-                name: "DescribeLogDirs",
-                versions: (1, 5),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::SaslAuthenticate => ApiFacts {
-                name: "SaslAuthenticate",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::CreatePartitions => ApiFacts {
-                name: "CreatePartitions",
-                versions: (0, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::CreateDelegationToken => ApiFacts {
-                name: "CreateDelegationToken",
-                versions: (1, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::RenewDelegationToken => ApiFacts {
-                name: "RenewDelegationToken",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::ExpireDelegationToken => ApiFacts {
-                name: "ExpireDelegationToken",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DescribeDelegationToken => ApiFacts {
-                name: "DescribeDelegationToken",
-                versions: (1, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DeleteGroups => ApiFacts {
-                name: "DeleteGroups",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ElectLeaders => ApiFacts {
-                name: "ElectLeaders",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(2),
-                response_flexible_from: Some(2),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::IncrementalAlterConfigs => ApiFacts {
-                name: "IncrementalAlterConfigs",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::AlterPartitionReassignments => ApiFacts {
-                name: "AlterPartitionReassignments",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::ListPartitionReassignments => ApiFacts {
-                name: "ListPartitionReassignments",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::OffsetDelete => ApiFacts {
-                name: "OffsetDelete",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: None,
-                response_flexible_from: None,
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeClientQuotas => ApiFacts {
-                name: "DescribeClientQuotas",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AlterClientQuotas => ApiFacts {
-                name: "AlterClientQuotas",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DescribeUserScramCredentials => ApiFacts {
-                name: "DescribeUserScramCredentials",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::AlterUserScramCredentials => ApiFacts {
-                name: "AlterUserScramCredentials",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::Vote => ApiFacts {
-                name: "Vote",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::BeginQuorumEpoch => ApiFacts {
-                name: "BeginQuorumEpoch",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::EndQuorumEpoch => ApiFacts {
-                name: "EndQuorumEpoch",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(1),
-                response_flexible_from: Some(1),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::DescribeQuorum => ApiFacts {
-                name: "DescribeQuorum",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::AlterPartition => ApiFacts {
-                name: "AlterPartition",
-                versions: (2, 3),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::UpdateFeatures => ApiFacts {
-                name: "UpdateFeatures",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::Envelope => ApiFacts {
-                name: "Envelope",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::FetchSnapshot => ApiFacts {
-                name: "FetchSnapshot",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::DescribeCluster => ApiFacts {
-                name: "DescribeCluster",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DescribeProducers => ApiFacts {
-                name: "DescribeProducers",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::BrokerRegistration => ApiFacts {
-                name: "BrokerRegistration",
-                versions: (0, 4),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::BrokerHeartbeat => ApiFacts {
-                name: "BrokerHeartbeat",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::UnregisterBroker => ApiFacts {
-                name: "UnregisterBroker",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::DescribeTransactions => ApiFacts {
-                name: "DescribeTransactions",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ListTransactions => ApiFacts {
-                name: "ListTransactions",
-                versions: (0, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AllocateProducerIds => ApiFacts {
-                name: "AllocateProducerIds",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::ConsumerGroupHeartbeat => ApiFacts {
-                name: "ConsumerGroupHeartbeat",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ConsumerGroupDescribe => ApiFacts {
-                name: "ConsumerGroupDescribe",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ControllerRegistration => ApiFacts {
-                name: "ControllerRegistration",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::GetTelemetrySubscriptions => ApiFacts {
-                name: "GetTelemetrySubscriptions",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::PushTelemetry => ApiFacts {
-                name: "PushTelemetry",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AssignReplicasToDirs => ApiFacts {
-                name: "AssignReplicasToDirs",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::ListConfigResources => ApiFacts {
-                name: "ListConfigResources",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeTopicPartitions => ApiFacts {
-                name: "DescribeTopicPartitions",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ShareGroupHeartbeat => ApiFacts {
-                name: "ShareGroupHeartbeat",
-                versions: (1, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ShareGroupDescribe => ApiFacts {
-                name: "ShareGroupDescribe",
-                versions: (1, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ShareFetch => ApiFacts {
-                name: "ShareFetch",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ShareAcknowledge => ApiFacts {
-                name: "ShareAcknowledge",
-                versions: (1, 2),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AddRaftVoter => ApiFacts {
-                name: "AddRaftVoter",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::RemoveRaftVoter => ApiFacts {
-                name: "RemoveRaftVoter",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: true,
-            },
-            ApiKey::UpdateRaftVoter => ApiFacts {
-                name: "UpdateRaftVoter",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: false,
-                on_controllers: true,
-            },
-            ApiKey::InitializeShareGroupState => ApiFacts {
-                name: "InitializeShareGroupState",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ReadShareGroupState => ApiFacts {
-                name: "ReadShareGroupState",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::WriteShareGroupState => ApiFacts {
-                name: "WriteShareGroupState",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DeleteShareGroupState => ApiFacts {
-                name: "DeleteShareGroupState",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::ReadShareGroupStateSummary => ApiFacts {
-                name: "ReadShareGroupStateSummary",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::StreamsGroupHeartbeat => ApiFacts {
-                name: "StreamsGroupHeartbeat",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::StreamsGroupDescribe => ApiFacts {
-                name: "StreamsGroupDescribe",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DescribeShareGroupOffsets => ApiFacts {
-                name: "DescribeShareGroupOffsets",
-                versions: (0, 1),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::AlterShareGroupOffsets => ApiFacts {
-                name: "AlterShareGroupOffsets",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-            ApiKey::DeleteShareGroupOffsets => ApiFacts {
-                name: "DeleteShareGroupOffsets",
-                versions: (0, 0),
-                is_latest_unstable: false,
-                request_flexible_from: Some(0),
-                response_flexible_from: Some(0),
-                on_brokers: true,
-                on_controllers: false,
-            },
-        }
-    }
-
     /// The API of a key on the wire.
     pub fn from_code(code: i16) -> Option<ApiKey> {
         let index = ApiKey::ALL
@@ -1113,38 +296,519 @@ impl ApiKey {
 
     /// Kafka's name, such as `Fetch`.
     pub fn name(self) -> &'static str {
-        self.facts().name
+        match self {
+            ApiKey::Produce => "Produce",
+            ApiKey::Fetch => "Fetch",
+            ApiKey::ListOffsets => "ListOffsets",
+            ApiKey::Metadata => "Metadata",
+            ApiKey::OffsetCommit => "OffsetCommit",
+            ApiKey::OffsetFetch => "OffsetFetch",
+            ApiKey::FindCoordinator => "FindCoordinator",
+            ApiKey::JoinGroup => "JoinGroup",
+            ApiKey::Heartbeat => "Heartbeat",
+            ApiKey::LeaveGroup => "LeaveGroup",
+            ApiKey::SyncGroup => "SyncGroup",
+            ApiKey::DescribeGroups => "DescribeGroups",
+            ApiKey::ListGroups => "ListGroups",
+            ApiKey::SaslHandshake => "SaslHandshake",
+            ApiKey::ApiVersions => "ApiVersions",
+            ApiKey::CreateTopics => "CreateTopics",
+            ApiKey::DeleteTopics => "DeleteTopics",
+            ApiKey::DeleteRecords => "DeleteRecords",
+            ApiKey::InitProducerId => "InitProducerId",
+            ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+            ApiKey::AddPartitionsToTxn => "AddPartitionsToTxn",
+            ApiKey::AddOffsetsToTxn => "AddOffsetsToTxn",
+            ApiKey::EndTxn => "EndTxn",
+            ApiKey::WriteTxnMarkers => "WriteTxnMarkers",
+            ApiKey::TxnOffsetCommit => "TxnOffsetCommit",
+            ApiKey::DescribeAcls => "DescribeAcls",
+            ApiKey::CreateAcls => "CreateAcls",
+            ApiKey::DeleteAcls => "DeleteAcls",
+            ApiKey::DescribeConfigs => "DescribeConfigs",
+            ApiKey::AlterConfigs => "AlterConfigs",
+            ApiKey::AlterReplicaLogDirs => "AlterReplicaLogDirs",
+            ApiKey::DescribeLogDirs => "DescribeLogDirs",
+            ApiKey::SaslAuthenticate => "SaslAuthenticate",
+            ApiKey::CreatePartitions => "CreatePartitions",
+            ApiKey::CreateDelegationToken => "CreateDelegationToken",
+            ApiKey::RenewDelegationToken => "RenewDelegationToken",
+            ApiKey::ExpireDelegationToken => "ExpireDelegationToken",
+            ApiKey::DescribeDelegationToken => "DescribeDelegationToken",
+            ApiKey::DeleteGroups => "DeleteGroups",
+            ApiKey::ElectLeaders => "ElectLeaders",
+            ApiKey::IncrementalAlterConfigs => "IncrementalAlterConfigs",
+            ApiKey::AlterPartitionReassignments => "AlterPartitionReassignments",
+            ApiKey::ListPartitionReassignments => "ListPartitionReassignments",
+            ApiKey::OffsetDelete => "OffsetDelete",
+            ApiKey::DescribeClientQuotas => "DescribeClientQuotas",
+            ApiKey::AlterClientQuotas => "AlterClientQuotas",
+            ApiKey::DescribeUserScramCredentials => "DescribeUserScramCredentials",
+            ApiKey::AlterUserScramCredentials => "AlterUserScramCredentials",
+            ApiKey::Vote => "Vote",
+            ApiKey::BeginQuorumEpoch => "BeginQuorumEpoch",
+            ApiKey::EndQuorumEpoch => "EndQuorumEpoch",
+            ApiKey::DescribeQuorum => "DescribeQuorum",
+            ApiKey::AlterPartition => "AlterPartition",
+            ApiKey::UpdateFeatures => "UpdateFeatures",
+            ApiKey::Envelope => "Envelope",
+            ApiKey::FetchSnapshot => "FetchSnapshot",
+            ApiKey::DescribeCluster => "DescribeCluster",
+            ApiKey::DescribeProducers => "DescribeProducers",
+            ApiKey::BrokerRegistration => "BrokerRegistration",
+            ApiKey::BrokerHeartbeat => "BrokerHeartbeat",
+            ApiKey::UnregisterBroker => "UnregisterBroker",
+            ApiKey::DescribeTransactions => "DescribeTransactions",
+            ApiKey::ListTransactions => "ListTransactions",
+            ApiKey::AllocateProducerIds => "AllocateProducerIds",
+            ApiKey::ConsumerGroupHeartbeat => "ConsumerGroupHeartbeat",
+            ApiKey::ConsumerGroupDescribe => "ConsumerGroupDescribe",
+            ApiKey::ControllerRegistration => "ControllerRegistration",
+            ApiKey::GetTelemetrySubscriptions => "GetTelemetrySubscriptions",
+            ApiKey::PushTelemetry => "PushTelemetry",
+            ApiKey::AssignReplicasToDirs => "AssignReplicasToDirs",
+            ApiKey::ListConfigResources => "ListConfigResources",
+            ApiKey::DescribeTopicPartitions => "DescribeTopicPartitions",
+            ApiKey::ShareGroupHeartbeat => "ShareGroupHeartbeat",
+            ApiKey::ShareGroupDescribe => "ShareGroupDescribe",
+            ApiKey::ShareFetch => "ShareFetch",
+            ApiKey::ShareAcknowledge => "ShareAcknowledge",
+            ApiKey::AddRaftVoter => "AddRaftVoter",
+            ApiKey::RemoveRaftVoter => "RemoveRaftVoter",
+            ApiKey::UpdateRaftVoter => "UpdateRaftVoter",
+            ApiKey::InitializeShareGroupState => "InitializeShareGroupState",
+            ApiKey::ReadShareGroupState => "ReadShareGroupState",
+            ApiKey::WriteShareGroupState => "WriteShareGroupState",
+            ApiKey::DeleteShareGroupState => "DeleteShareGroupState",
+            ApiKey::ReadShareGroupStateSummary => "ReadShareGroupStateSummary",
+            ApiKey::StreamsGroupHeartbeat => "StreamsGroupHeartbeat",
+            ApiKey::StreamsGroupDescribe => "StreamsGroupDescribe",
+            ApiKey::DescribeShareGroupOffsets => "DescribeShareGroupOffsets",
+            ApiKey::AlterShareGroupOffsets => "AlterShareGroupOffsets",
+            ApiKey::DeleteShareGroupOffsets => "DeleteShareGroupOffsets",
+        }
     }
 
     /// Versions that the schema has, unstable ones included.
     pub fn versions(self) -> RangeInclusive<i16> {
-        let (lowest, highest) = self.facts().versions;
-        lowest..=highest
+        match self {
+            ApiKey::Produce => 3..=13,
+            ApiKey::Fetch => 4..=18,
+            ApiKey::ListOffsets => 1..=11,
+            ApiKey::Metadata => 0..=13,
+            ApiKey::OffsetCommit => 2..=10,
+            ApiKey::OffsetFetch => 1..=10,
+            ApiKey::FindCoordinator => 0..=6,
+            ApiKey::JoinGroup => 0..=9,
+            ApiKey::Heartbeat => 0..=4,
+            ApiKey::LeaveGroup => 0..=5,
+            ApiKey::SyncGroup => 0..=5,
+            ApiKey::DescribeGroups => 0..=6,
+            ApiKey::ListGroups => 0..=5,
+            ApiKey::SaslHandshake => 0..=1,
+            ApiKey::ApiVersions => 0..=4,
+            ApiKey::CreateTopics => 2..=7,
+            ApiKey::DeleteTopics => 1..=6,
+            ApiKey::DeleteRecords => 0..=2,
+            ApiKey::InitProducerId => 0..=6,
+            ApiKey::OffsetForLeaderEpoch => 2..=4,
+            ApiKey::AddPartitionsToTxn => 0..=5,
+            ApiKey::AddOffsetsToTxn => 0..=4,
+            ApiKey::EndTxn => 0..=5,
+            ApiKey::WriteTxnMarkers => 1..=2,
+            ApiKey::TxnOffsetCommit => 0..=5,
+            ApiKey::DescribeAcls => 1..=3,
+            ApiKey::CreateAcls => 1..=3,
+            ApiKey::DeleteAcls => 1..=3,
+            ApiKey::DescribeConfigs => 1..=4,
+            ApiKey::AlterConfigs => 0..=2,
+            ApiKey::AlterReplicaLogDirs => 1..=2,
+            ApiKey::DescribeLogDirs => 1..=5,
+            ApiKey::SaslAuthenticate => 0..=2,
+            ApiKey::CreatePartitions => 0..=3,
+            ApiKey::CreateDelegationToken => 1..=3,
+            ApiKey::RenewDelegationToken => 1..=2,
+            ApiKey::ExpireDelegationToken => 1..=2,
+            ApiKey::DescribeDelegationToken => 1..=3,
+            ApiKey::DeleteGroups => 0..=2,
+            ApiKey::ElectLeaders => 0..=2,
+            ApiKey::IncrementalAlterConfigs => 0..=1,
+            ApiKey::AlterPartitionReassignments => 0..=1,
+            ApiKey::ListPartitionReassignments => 0..=0,
+            ApiKey::OffsetDelete => 0..=0,
+            ApiKey::DescribeClientQuotas => 0..=1,
+            ApiKey::AlterClientQuotas => 0..=1,
+            ApiKey::DescribeUserScramCredentials => 0..=0,
+            ApiKey::AlterUserScramCredentials => 0..=0,
+            ApiKey::Vote => 0..=2,
+            ApiKey::BeginQuorumEpoch => 0..=1,
+            ApiKey::EndQuorumEpoch => 0..=1,
+            ApiKey::DescribeQuorum => 0..=2,
+            ApiKey::AlterPartition => 2..=3,
+            ApiKey::UpdateFeatures => 0..=2,
+            ApiKey::Envelope => 0..=0,
+            ApiKey::FetchSnapshot => 0..=1,
+            ApiKey::DescribeCluster => 0..=2,
+            ApiKey::DescribeProducers => 0..=0,
+            ApiKey::BrokerRegistration => 0..=4,
+            ApiKey::BrokerHeartbeat => 0..=2,
+            ApiKey::UnregisterBroker => 0..=0,
+            ApiKey::DescribeTransactions => 0..=0,
+            ApiKey::ListTransactions => 0..=2,
+            ApiKey::AllocateProducerIds => 0..=0,
+            ApiKey::ConsumerGroupHeartbeat => 0..=1,
+            ApiKey::ConsumerGroupDescribe => 0..=1,
+            ApiKey::ControllerRegistration => 0..=0,
+            ApiKey::GetTelemetrySubscriptions => 0..=0,
+            ApiKey::PushTelemetry => 0..=0,
+            ApiKey::AssignReplicasToDirs => 0..=0,
+            ApiKey::ListConfigResources => 0..=1,
+            ApiKey::DescribeTopicPartitions => 0..=0,
+            ApiKey::ShareGroupHeartbeat => 1..=1,
+            ApiKey::ShareGroupDescribe => 1..=1,
+            ApiKey::ShareFetch => 1..=2,
+            ApiKey::ShareAcknowledge => 1..=2,
+            ApiKey::AddRaftVoter => 0..=1,
+            ApiKey::RemoveRaftVoter => 0..=0,
+            ApiKey::UpdateRaftVoter => 0..=0,
+            ApiKey::InitializeShareGroupState => 0..=0,
+            ApiKey::ReadShareGroupState => 0..=0,
+            ApiKey::WriteShareGroupState => 0..=1,
+            ApiKey::DeleteShareGroupState => 0..=0,
+            ApiKey::ReadShareGroupStateSummary => 0..=1,
+            ApiKey::StreamsGroupHeartbeat => 0..=0,
+            ApiKey::StreamsGroupDescribe => 0..=0,
+            ApiKey::DescribeShareGroupOffsets => 0..=1,
+            ApiKey::AlterShareGroupOffsets => 0..=0,
+            ApiKey::DeleteShareGroupOffsets => 0..=0,
+        }
     }
 
     /// Whether the latest version is not final; such a version is advertised only if asked for.
     pub fn is_latest_unstable(self) -> bool {
-        self.facts().is_latest_unstable
+        matches!(self, ApiKey::InitProducerId)
     }
 
     /// First request version with tagged fields and compact lengths (KIP-482).
     pub fn request_flexible_from(self) -> Option<i16> {
-        self.facts().request_flexible_from
+        match self {
+            ApiKey::Produce => Some(9),
+            ApiKey::Fetch => Some(12),
+            ApiKey::ListOffsets => Some(6),
+            ApiKey::Metadata => Some(9),
+            ApiKey::OffsetCommit => Some(8),
+            ApiKey::OffsetFetch => Some(6),
+            ApiKey::FindCoordinator => Some(3),
+            ApiKey::JoinGroup => Some(6),
+            ApiKey::Heartbeat => Some(4),
+            ApiKey::LeaveGroup => Some(4),
+            ApiKey::SyncGroup => Some(4),
+            ApiKey::DescribeGroups => Some(5),
+            ApiKey::ListGroups => Some(3),
+            ApiKey::SaslHandshake => None,
+            ApiKey::ApiVersions => Some(3),
+            ApiKey::CreateTopics => Some(5),
+            ApiKey::DeleteTopics => Some(4),
+            ApiKey::DeleteRecords => Some(2),
+            ApiKey::InitProducerId => Some(2),
+            ApiKey::OffsetForLeaderEpoch => Some(4),
+            ApiKey::AddPartitionsToTxn => Some(3),
+            ApiKey::AddOffsetsToTxn => Some(3),
+            ApiKey::EndTxn => Some(3),
+            ApiKey::WriteTxnMarkers => Some(1),
+            ApiKey::TxnOffsetCommit => Some(3),
+            ApiKey::DescribeAcls => Some(2),
+            ApiKey::CreateAcls => Some(2),
+            ApiKey::DeleteAcls => Some(2),
+            ApiKey::DescribeConfigs => Some(4),
+            ApiKey::AlterConfigs => Some(2),
+            ApiKey::AlterReplicaLogDirs => Some(2),
+            ApiKey::DescribeLogDirs => Some(2),
+            ApiKey::SaslAuthenticate => Some(2),
+            ApiKey::CreatePartitions => Some(2),
+            ApiKey::CreateDelegationToken => Some(2),
+            ApiKey::RenewDelegationToken => Some(2),
+            ApiKey::ExpireDelegationToken => Some(2),
+            ApiKey::DescribeDelegationToken => Some(2),
+            ApiKey::DeleteGroups => Some(2),
+            ApiKey::ElectLeaders => Some(2),
+            ApiKey::IncrementalAlterConfigs => Some(1),
+            ApiKey::AlterPartitionReassignments => Some(0),
+            ApiKey::ListPartitionReassignments => Some(0),
+            ApiKey::OffsetDelete => None,
+            ApiKey::DescribeClientQuotas => Some(1),
+            ApiKey::AlterClientQuotas => Some(1),
+            ApiKey::DescribeUserScramCredentials => Some(0),
+            ApiKey::AlterUserScramCredentials => Some(0),
+            ApiKey::Vote => Some(0),
+            ApiKey::BeginQuorumEpoch => Some(1),
+            ApiKey::EndQuorumEpoch => Some(1),
+            ApiKey::DescribeQuorum => Some(0),
+            ApiKey::AlterPartition => Some(0),
+            ApiKey::UpdateFeatures => Some(0),
+            ApiKey::Envelope => Some(0),
+            ApiKey::FetchSnapshot => Some(0),
+            ApiKey::DescribeCluster => Some(0),
+            ApiKey::DescribeProducers => Some(0),
+            ApiKey::BrokerRegistration => Some(0),
+            ApiKey::BrokerHeartbeat => Some(0),
+            ApiKey::UnregisterBroker => Some(0),
+            ApiKey::DescribeTransactions => Some(0),
+            ApiKey::ListTransactions => Some(0),
+            ApiKey::AllocateProducerIds => Some(0),
+            ApiKey::ConsumerGroupHeartbeat => Some(0),
+            ApiKey::ConsumerGroupDescribe => Some(0),
+            ApiKey::ControllerRegistration => Some(0),
+            ApiKey::GetTelemetrySubscriptions => Some(0),
+            ApiKey::PushTelemetry => Some(0),
+            ApiKey::AssignReplicasToDirs => Some(0),
+            ApiKey::ListConfigResources => Some(0),
+            ApiKey::DescribeTopicPartitions => Some(0),
+            ApiKey::ShareGroupHeartbeat => Some(0),
+            ApiKey::ShareGroupDescribe => Some(0),
+            ApiKey::ShareFetch => Some(0),
+            ApiKey::ShareAcknowledge => Some(0),
+            ApiKey::AddRaftVoter => Some(0),
+            ApiKey::RemoveRaftVoter => Some(0),
+            ApiKey::UpdateRaftVoter => Some(0),
+            ApiKey::InitializeShareGroupState => Some(0),
+            ApiKey::ReadShareGroupState => Some(0),
+            ApiKey::WriteShareGroupState => Some(0),
+            ApiKey::DeleteShareGroupState => Some(0),
+            ApiKey::ReadShareGroupStateSummary => Some(0),
+            ApiKey::StreamsGroupHeartbeat => Some(0),
+            ApiKey::StreamsGroupDescribe => Some(0),
+            ApiKey::DescribeShareGroupOffsets => Some(0),
+            ApiKey::AlterShareGroupOffsets => Some(0),
+            ApiKey::DeleteShareGroupOffsets => Some(0),
+        }
     }
 
     /// First response version with tagged fields and compact lengths (KIP-482).
     pub fn response_flexible_from(self) -> Option<i16> {
-        self.facts().response_flexible_from
+        match self {
+            ApiKey::Produce => Some(9),
+            ApiKey::Fetch => Some(12),
+            ApiKey::ListOffsets => Some(6),
+            ApiKey::Metadata => Some(9),
+            ApiKey::OffsetCommit => Some(8),
+            ApiKey::OffsetFetch => Some(6),
+            ApiKey::FindCoordinator => Some(3),
+            ApiKey::JoinGroup => Some(6),
+            ApiKey::Heartbeat => Some(4),
+            ApiKey::LeaveGroup => Some(4),
+            ApiKey::SyncGroup => Some(4),
+            ApiKey::DescribeGroups => Some(5),
+            ApiKey::ListGroups => Some(3),
+            ApiKey::SaslHandshake => None,
+            ApiKey::ApiVersions => Some(3),
+            ApiKey::CreateTopics => Some(5),
+            ApiKey::DeleteTopics => Some(4),
+            ApiKey::DeleteRecords => Some(2),
+            ApiKey::InitProducerId => Some(2),
+            ApiKey::OffsetForLeaderEpoch => Some(4),
+            ApiKey::AddPartitionsToTxn => Some(3),
+            ApiKey::AddOffsetsToTxn => Some(3),
+            ApiKey::EndTxn => Some(3),
+            ApiKey::WriteTxnMarkers => Some(1),
+            ApiKey::TxnOffsetCommit => Some(3),
+            ApiKey::DescribeAcls => Some(2),
+            ApiKey::CreateAcls => Some(2),
+            ApiKey::DeleteAcls => Some(2),
+            ApiKey::DescribeConfigs => Some(4),
+            ApiKey::AlterConfigs => Some(2),
+            ApiKey::AlterReplicaLogDirs => Some(2),
+            ApiKey::DescribeLogDirs => Some(2),
+            ApiKey::SaslAuthenticate => Some(2),
+            ApiKey::CreatePartitions => Some(2),
+            ApiKey::CreateDelegationToken => Some(2),
+            ApiKey::RenewDelegationToken => Some(2),
+            ApiKey::ExpireDelegationToken => Some(2),
+            ApiKey::DescribeDelegationToken => Some(2),
+            ApiKey::DeleteGroups => Some(2),
+            ApiKey::ElectLeaders => Some(2),
+            ApiKey::IncrementalAlterConfigs => Some(1),
+            ApiKey::AlterPartitionReassignments => Some(0),
+            ApiKey::ListPartitionReassignments => Some(0),
+            ApiKey::OffsetDelete => None,
+            ApiKey::DescribeClientQuotas => Some(1),
+            ApiKey::AlterClientQuotas => Some(1),
+            ApiKey::DescribeUserScramCredentials => Some(0),
+            ApiKey::AlterUserScramCredentials => Some(0),
+            ApiKey::Vote => Some(0),
+            ApiKey::BeginQuorumEpoch => Some(1),
+            ApiKey::EndQuorumEpoch => Some(1),
+            ApiKey::DescribeQuorum => Some(0),
+            ApiKey::AlterPartition => Some(0),
+            ApiKey::UpdateFeatures => Some(0),
+            ApiKey::Envelope => Some(0),
+            ApiKey::FetchSnapshot => Some(0),
+            ApiKey::DescribeCluster => Some(0),
+            ApiKey::DescribeProducers => Some(0),
+            ApiKey::BrokerRegistration => Some(0),
+            ApiKey::BrokerHeartbeat => Some(0),
+            ApiKey::UnregisterBroker => Some(0),
+            ApiKey::DescribeTransactions => Some(0),
+            ApiKey::ListTransactions => Some(0),
+            ApiKey::AllocateProducerIds => Some(0),
+            ApiKey::ConsumerGroupHeartbeat => Some(0),
+            ApiKey::ConsumerGroupDescribe => Some(0),
+            ApiKey::ControllerRegistration => Some(0),
+            ApiKey::GetTelemetrySubscriptions => Some(0),
+            ApiKey::PushTelemetry => Some(0),
+            ApiKey::AssignReplicasToDirs => Some(0),
+            ApiKey::ListConfigResources => Some(0),
+            ApiKey::DescribeTopicPartitions => Some(0),
+            ApiKey::ShareGroupHeartbeat => Some(0),
+            ApiKey::ShareGroupDescribe => Some(0),
+            ApiKey::ShareFetch => Some(0),
+            ApiKey::ShareAcknowledge => Some(0),
+            ApiKey::AddRaftVoter => Some(0),
+            ApiKey::RemoveRaftVoter => Some(0),
+            ApiKey::UpdateRaftVoter => Some(0),
+            ApiKey::InitializeShareGroupState => Some(0),
+            ApiKey::ReadShareGroupState => Some(0),
+            ApiKey::WriteShareGroupState => Some(0),
+            ApiKey::DeleteShareGroupState => Some(0),
+            ApiKey::ReadShareGroupStateSummary => Some(0),
+            ApiKey::StreamsGroupHeartbeat => Some(0),
+            ApiKey::StreamsGroupDescribe => Some(0),
+            ApiKey::DescribeShareGroupOffsets => Some(0),
+            ApiKey::AlterShareGroupOffsets => Some(0),
+            ApiKey::DeleteShareGroupOffsets => Some(0),
+        }
     }
 
     /// Whether brokers serve it on their listeners.
     pub fn on_brokers(self) -> bool {
-        self.facts().on_brokers
+        matches!(
+            self,
+            ApiKey::Produce
+                | ApiKey::Fetch
+                | ApiKey::ListOffsets
+                | ApiKey::Metadata
+                | ApiKey::OffsetCommit
+                | ApiKey::OffsetFetch
+                | ApiKey::FindCoordinator
+                | ApiKey::JoinGroup
+                | ApiKey::Heartbeat
+                | ApiKey::LeaveGroup
+                | ApiKey::SyncGroup
+                | ApiKey::DescribeGroups
+                | ApiKey::ListGroups
+                | ApiKey::SaslHandshake
+                | ApiKey::ApiVersions
+                | ApiKey::CreateTopics
+                | ApiKey::DeleteTopics
+                | ApiKey::DeleteRecords
+                | ApiKey::InitProducerId
+                | ApiKey::OffsetForLeaderEpoch
+                | ApiKey::AddPartitionsToTxn
+                | ApiKey::AddOffsetsToTxn
+                | ApiKey::EndTxn
+                | ApiKey::WriteTxnMarkers
+                | ApiKey::TxnOffsetCommit
+                | ApiKey::DescribeAcls
+                | ApiKey::CreateAcls
+                | ApiKey::DeleteAcls
+                | ApiKey::DescribeConfigs
+                | ApiKey::AlterConfigs
+                | ApiKey::AlterReplicaLogDirs
+                | ApiKey::DescribeLogDirs
+                | ApiKey::SaslAuthenticate
+                | ApiKey::CreatePartitions
+                | ApiKey::CreateDelegationToken
+                | ApiKey::RenewDelegationToken
+                | ApiKey::ExpireDelegationToken
+                | ApiKey::DescribeDelegationToken
+                | ApiKey::DeleteGroups
+                | ApiKey::ElectLeaders
+                | ApiKey::IncrementalAlterConfigs
+                | ApiKey::AlterPartitionReassignments
+                | ApiKey::ListPartitionReassignments
+                | ApiKey::OffsetDelete
+                | ApiKey::DescribeClientQuotas
+                | ApiKey::AlterClientQuotas
+                | ApiKey::DescribeUserScramCredentials
+                | ApiKey::AlterUserScramCredentials
+                | ApiKey::DescribeQuorum
+                | ApiKey::UpdateFeatures
+                | ApiKey::DescribeCluster
+                | ApiKey::DescribeProducers
+                | ApiKey::UnregisterBroker
+                | ApiKey::DescribeTransactions
+                | ApiKey::ListTransactions
+                | ApiKey::ConsumerGroupHeartbeat
+                | ApiKey::ConsumerGroupDescribe
+                | ApiKey::GetTelemetrySubscriptions
+                | ApiKey::PushTelemetry
+                | ApiKey::ListConfigResources
+                | ApiKey::DescribeTopicPartitions
+                | ApiKey::ShareGroupHeartbeat
+                | ApiKey::ShareGroupDescribe
+                | ApiKey::ShareFetch
+                | ApiKey::ShareAcknowledge
+                | ApiKey::AddRaftVoter
+                | ApiKey::RemoveRaftVoter
+                | ApiKey::InitializeShareGroupState
+                | ApiKey::ReadShareGroupState
+                | ApiKey::WriteShareGroupState
+                | ApiKey::DeleteShareGroupState
+                | ApiKey::ReadShareGroupStateSummary
+                | ApiKey::StreamsGroupHeartbeat
+                | ApiKey::StreamsGroupDescribe
+                | ApiKey::DescribeShareGroupOffsets
+                | ApiKey::AlterShareGroupOffsets
+                | ApiKey::DeleteShareGroupOffsets
+        )
     }
 
     /// Whether controllers serve it on their listeners.
     pub fn on_controllers(self) -> bool {
-        self.facts().on_controllers
+        matches!(
+            self,
+            ApiKey::Fetch
+                | ApiKey::SaslHandshake
+                | ApiKey::ApiVersions
+                | ApiKey::CreateTopics
+                | ApiKey::DeleteTopics
+                | ApiKey::DescribeAcls
+                | ApiKey::CreateAcls
+                | ApiKey::DeleteAcls
+                | ApiKey::DescribeConfigs
+                | ApiKey::AlterConfigs
+                | ApiKey::SaslAuthenticate
+                | ApiKey::CreatePartitions
+                | ApiKey::CreateDelegationToken
+                | ApiKey::RenewDelegationToken
+                | ApiKey::ExpireDelegationToken
+                | ApiKey::DescribeDelegationToken
+                | ApiKey::ElectLeaders
+                | ApiKey::IncrementalAlterConfigs
+                | ApiKey::AlterPartitionReassignments
+                | ApiKey::ListPartitionReassignments
+                | ApiKey::AlterClientQuotas
+                | ApiKey::DescribeUserScramCredentials
+                | ApiKey::AlterUserScramCredentials
+                | ApiKey::Vote
+                | ApiKey::BeginQuorumEpoch
+                | ApiKey::EndQuorumEpoch
+                | ApiKey::DescribeQuorum
+                | ApiKey::AlterPartition
+                | ApiKey::UpdateFeatures
+                | ApiKey::Envelope
+                | ApiKey::FetchSnapshot
+                | ApiKey::DescribeCluster
+                | ApiKey::BrokerRegistration
+                | ApiKey::BrokerHeartbeat
+                | ApiKey::UnregisterBroker
+                | ApiKey::AllocateProducerIds
+                | ApiKey::ControllerRegistration
+                | ApiKey::AssignReplicasToDirs
+                | ApiKey::AddRaftVoter
+                | ApiKey::RemoveRaftVoter
+                | ApiKey::UpdateRaftVoter
+        )
     }
 }
 

@@ -112,6 +112,12 @@ impl BatchBuilder {
         self
     }
 
+    /// Sets a largest timestamp in milliseconds that is above those of the records, if the records that had it are gone.
+    pub fn max_timestamp(mut self, millis: i64) -> BatchBuilder {
+        self.header.max_timestamp = self.header.max_timestamp.max(millis);
+        self
+    }
+
     /// Sets the last offset that the batch covers, if compaction removed the records up to it.
     pub fn last_offset(mut self, last_offset: Offset) -> BatchBuilder {
         self.last_offset = Some(last_offset);

@@ -1,11 +1,13 @@
 //! The codecs of batches: how records are packed, and unpacked without trusting them.
 
 use super::BatchError;
+use super::lz4::Lz4Reader;
+use super::snappy::{SnappyReader, SnappyWriter};
 use bytes::Bytes;
 use bytes::buf::{Buf, Reader};
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::ops::RangeInclusive;
@@ -154,8 +156,20 @@ pub struct LevelOutOfRange {
 pub struct Scratch {
     pub(super) window: Vec<u8>,
     gzip: Option<Box<GzDecoder<Reader<Bytes>>>>,
-    snappy_block: Vec<u8>,
+    /// A block of Snappy or LZ4.
+    block: Vec<u8>,
     zstd: Option<raw::Decoder<'static>>,
+}
+
+/// A block larger than this, which is the largest of LZ4, is not kept from batch to batch.
+const BLOCK_KEPT_BYTES_MAX: usize = 4 << 20;
+
+impl Scratch {
+    fn keep_block(&mut self, block: Vec<u8>) {
+        if block.capacity() <= BLOCK_KEPT_BYTES_MAX {
+            self.block = block;
+        }
+    }
 }
 
 impl fmt::Debug for Scratch {
@@ -215,8 +229,8 @@ pub(super) struct Decompressor {
 enum Codec {
     Plain(Reader<Bytes>),
     Gzip(Box<GzDecoder<Reader<Bytes>>>),
-    Snappy(Snappy),
-    Lz4(Box<Lz4>),
+    Snappy(SnappyReader),
+    Lz4(Box<Lz4Reader>),
     Zstd(Zstd),
 }
 
@@ -238,10 +252,13 @@ impl Decompressor {
             Compression::None => Ok(Codec::Plain(payload.reader())),
             Compression::Gzip => Ok(Codec::Gzip(open_gzip(payload, scratch.gzip.take()))),
             Compression::Snappy => {
-                let block = std::mem::take(&mut scratch.snappy_block);
-                Snappy::open(payload, block).map(Codec::Snappy)
+                let block = std::mem::take(&mut scratch.block);
+                SnappyReader::open(payload, block).map(Codec::Snappy)
             }
-            Compression::Lz4 => Lz4::open(payload).map(|lz4| Codec::Lz4(Box::new(lz4))),
+            Compression::Lz4 => {
+                let block = std::mem::take(&mut scratch.block);
+                Lz4Reader::open(payload, block).map(|lz4| Codec::Lz4(Box::new(lz4)))
+            }
             Compression::Zstd => Zstd::open(payload, scratch.zstd.take()).map(Codec::Zstd),
         };
         match codec {
@@ -256,12 +273,13 @@ impl Decompressor {
     /// Gives buffers and state back for the next payload.
     pub(super) fn close(self, scratch: &mut Scratch) {
         match self.codec {
-            Codec::Plain(_) | Codec::Lz4(_) => {}
+            Codec::Plain(_) => {}
+            Codec::Lz4(lz4) => scratch.keep_block(lz4.into_block()),
             Codec::Gzip(mut decoder) => {
                 *decoder.get_mut() = Bytes::new().reader();
                 scratch.gzip = Some(decoder);
             }
-            Codec::Snappy(snappy) => scratch.snappy_block = snappy.block,
+            Codec::Snappy(snappy) => scratch.keep_block(snappy.into_block()),
             Codec::Zstd(zstd) => scratch.zstd = Some(zstd.decoder),
         }
     }
@@ -309,155 +327,6 @@ fn read_gzip(decoder: &mut GzDecoder<Reader<Bytes>>, out: &mut [u8]) -> io::Resu
         }
         let rest = std::mem::replace(decoder.get_mut(), Bytes::new().reader());
         decoder.reset(rest);
-    }
-}
-
-/// The first bytes of the xerial framing.
-const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
-/// Magic, version and oldest compatible version.
-const XERIAL_HEADER_BYTES: usize = 16;
-/// Uncompressed bytes of each block that is written.
-const XERIAL_BLOCK_BYTES: usize = 32 << 10;
-/// A Snappy element of three bytes yields at most 64: more than this per byte cannot be meant.
-const SNAPPY_EXPANSION_MAX: usize = 22;
-
-/// Snappy, in xerial framing or as one bare block.
-struct Snappy {
-    payload: Bytes,
-    framed: bool,
-    decoder: snap::raw::Decoder,
-    block: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Snappy {
-    fn open(mut payload: Bytes, block: Vec<u8>) -> io::Result<Snappy> {
-        let framed = skip_xerial_header(&mut payload)?;
-        let decoder = snap::raw::Decoder::new();
-        Ok(Snappy {
-            payload,
-            framed,
-            decoder,
-            block,
-            start: 0,
-            end: 0,
-        })
-    }
-
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.start == self.end {
-            if !self.next_block()? {
-                return Ok(0);
-            }
-        }
-        let read = out.len().min(self.end - self.start);
-        out[..read].copy_from_slice(&self.block[self.start..self.start + read]);
-        self.start += read;
-        Ok(read)
-    }
-
-    fn next_block(&mut self) -> io::Result<bool> {
-        if self.payload.is_empty() {
-            return Ok(false);
-        }
-        let block = if self.framed {
-            // Streams may follow each other, each with a header.
-            skip_xerial_header(&mut self.payload)?;
-            let length = self
-                .payload
-                .try_get_i32()
-                .map_err(|_| invalid("cut off in a length"))?;
-            let length = usize::try_from(length)
-                .ok()
-                .filter(|&length| length <= self.payload.len());
-            let length = length.ok_or_else(|| invalid("a block's length is out of range"))?;
-            self.payload.split_to(length)
-        } else {
-            std::mem::take(&mut self.payload)
-        };
-        let length = snap::raw::decompress_len(&block)?;
-        if length > block.len().saturating_mul(SNAPPY_EXPANSION_MAX) {
-            return Err(invalid("a block says that it is longer than it can be"));
-        }
-        if self.block.len() < length {
-            self.block.resize(length, 0);
-        }
-        self.start = 0;
-        self.end = self.decoder.decompress(&block, &mut self.block[..length])?;
-        Ok(true)
-    }
-}
-
-fn skip_xerial_header(payload: &mut Bytes) -> io::Result<bool> {
-    if payload.len() < XERIAL_HEADER_BYTES || !payload.starts_with(&XERIAL_MAGIC) {
-        return Ok(false);
-    }
-    payload.advance(XERIAL_MAGIC.len());
-    let version = payload.get_i32();
-    let _oldest_compatible = payload.get_i32();
-    if version < 1 {
-        return Err(invalid("the framing has a version below 1"));
-    }
-    Ok(true)
-}
-
-const LZ4_MAGIC: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
-/// Bit of the frame's flags that says that blocks do not refer to each other.
-const LZ4_INDEPENDENT_BLOCKS: u8 = 0x20;
-/// Bit of the frame's flags that says that a checksum of the content follows the end mark.
-const LZ4_CONTENT_CHECKSUM: u8 = 0x04;
-
-/// One LZ4 frame. Like Kafka's, it must have independent blocks.
-struct Lz4 {
-    decoder: FrameDecoder<Reader<Bytes>>,
-    /// Whether the payload ends with an end mark and what follows it, as far as that can be told from its end.
-    ends_with_mark: bool,
-    ended: bool,
-}
-
-impl Lz4 {
-    fn open(payload: Bytes) -> io::Result<Lz4> {
-        if !payload.starts_with(&LZ4_MAGIC) {
-            return Err(invalid("no LZ4 frame begins here"));
-        }
-        let flags = *payload
-            .get(4)
-            .ok_or_else(|| invalid("the frame is cut off"))?;
-        if flags & LZ4_INDEPENDENT_BLOCKS == 0 {
-            return Err(invalid("the blocks depend on each other"));
-        }
-        let after_mark = if flags & LZ4_CONTENT_CHECKSUM == 0 {
-            0
-        } else {
-            4
-        };
-        let mark_at = payload.len().checked_sub(4 + after_mark);
-        let ends_with_mark = mark_at.is_some_and(|at| payload.get(at..at + 4) == Some(&[0; 4][..]));
-        let decoder = FrameDecoder::new(payload.reader());
-        Ok(Lz4 {
-            decoder,
-            ends_with_mark,
-            ended: false,
-        })
-    }
-
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.ended || out.is_empty() {
-            return Ok(0);
-        }
-        let read = self.decoder.read(out)?;
-        if read > 0 {
-            return Ok(read);
-        }
-        self.ended = true;
-        if !self.ends_with_mark {
-            return Err(invalid("the frame has no end mark"));
-        }
-        if self.decoder.get_ref().get_ref().has_remaining() {
-            return Err(invalid("bytes follow the frame"));
-        }
-        Ok(0)
     }
 }
 
@@ -522,7 +391,7 @@ pub(super) enum Compressor {
 const TO_MEMORY: &str = "compressing into memory does not fail";
 
 impl Compressor {
-    pub(super) fn open(spec: CompressionSpec, mut out: Vec<u8>) -> Compressor {
+    pub(super) fn open(spec: CompressionSpec, out: Vec<u8>) -> Compressor {
         match spec.compression {
             Compression::None => Compressor::Plain(out),
             Compression::Gzip => {
@@ -530,16 +399,7 @@ impl Compressor {
                     .map_or_else(|_| flate2::Compression::default(), flate2::Compression::new);
                 Compressor::Gzip(Box::new(GzEncoder::new(out, level)))
             }
-            Compression::Snappy => {
-                out.extend_from_slice(&XERIAL_MAGIC);
-                out.extend_from_slice(&1i32.to_be_bytes());
-                out.extend_from_slice(&1i32.to_be_bytes());
-                Compressor::Snappy(Box::new(SnappyWriter {
-                    out,
-                    pending: Vec::with_capacity(XERIAL_BLOCK_BYTES),
-                    encoder: snap::raw::Encoder::new(),
-                }))
-            }
+            Compression::Snappy => Compressor::Snappy(Box::new(SnappyWriter::open(out))),
             Compression::Lz4 => {
                 let frame = FrameInfo::new()
                     .block_mode(BlockMode::Independent)
@@ -568,7 +428,7 @@ impl Compressor {
         match self {
             Compressor::Plain(out) => out.len(),
             Compressor::Gzip(encoder) => encoder.get_ref().len(),
-            Compressor::Snappy(writer) => writer.out.len(),
+            Compressor::Snappy(writer) => writer.buffered_bytes(),
             Compressor::Lz4(encoder) => encoder.get_ref().len(),
             Compressor::Zstd(encoder) => encoder.get_ref().len(),
         }
@@ -578,52 +438,9 @@ impl Compressor {
         match self {
             Compressor::Plain(out) => out,
             Compressor::Gzip(encoder) => encoder.finish().expect(TO_MEMORY),
-            Compressor::Snappy(mut writer) => {
-                writer.flush_block();
-                writer.out
-            }
+            Compressor::Snappy(writer) => writer.finish(),
             Compressor::Lz4(encoder) => encoder.finish().expect(TO_MEMORY),
             Compressor::Zstd(encoder) => encoder.finish().expect(TO_MEMORY),
         }
-    }
-}
-
-/// Writes xerial framing, whose header is already in `out`.
-pub(super) struct SnappyWriter {
-    out: Vec<u8>,
-    pending: Vec<u8>,
-    encoder: snap::raw::Encoder,
-}
-
-impl SnappyWriter {
-    fn write(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let room = XERIAL_BLOCK_BYTES - self.pending.len();
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.pending.extend_from_slice(now);
-            bytes = later;
-            if self.pending.len() == XERIAL_BLOCK_BYTES {
-                self.flush_block();
-            }
-        }
-    }
-
-    fn flush_block(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        let length_at = self.out.len();
-        let block_at = length_at + 4;
-        self.out.resize(
-            block_at + snap::raw::max_compress_len(self.pending.len()),
-            0,
-        );
-        let compressed = self
-            .encoder
-            .compress(&self.pending, &mut self.out[block_at..]);
-        let length = compressed.expect("the buffer has room for the worst case");
-        self.out.truncate(block_at + length);
-        self.out[length_at..block_at].copy_from_slice(&(length as u32).to_be_bytes());
-        self.pending.clear();
     }
 }

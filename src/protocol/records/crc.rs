@@ -1,7 +1,5 @@
 //! CRC-32C, the checksum of a batch.
 
-use crc_fast::CrcAlgorithm;
-
 /// The CRC-32C (Castagnoli) of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
@@ -29,11 +27,54 @@ pub fn crc32c_with_prefix_replaced(
     crc ^ shifted(difference, rest_bytes)
 }
 
-/// What `crc`, as the checksum of a prefix, contributes to that of a message with `rest_bytes` bytes behind the prefix.
+/// Castagnoli's polynomial, bits reflected: the highest bit stands for x^0.
+const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// x^0 and x^1.
+const ONE: u32 = 1 << 31;
+const X: u32 = 1 << 30;
+/// x^(8 * 2^n) modulo the polynomial: what 2^n bytes behind it do to a checksum.
+const BYTES_POWERS: [u32; 64] = bytes_powers();
+
+const fn bytes_powers() -> [u32; 64] {
+    let mut power = X;
+    let mut doublings = 0;
+    while doublings < 3 {
+        power = multiply(power, power);
+        doublings += 1;
+    }
+    let mut powers = [0; 64];
+    let mut index = 0;
+    while index < powers.len() {
+        powers[index] = power;
+        power = multiply(power, power);
+        index += 1;
+    }
+    powers
+}
+
+/// The product of two polynomials modulo Castagnoli's.
+const fn multiply(mut left: u32, mut right: u32) -> u32 {
+    let mut product = 0;
+    while left != 0 {
+        if left & ONE != 0 {
+            product ^= right;
+        }
+        left <<= 1;
+        let carry = right & 1;
+        right = (right >> 1) ^ (POLYNOMIAL & carry.wrapping_neg());
+    }
+    product
+}
+
+/// What `crc`, as the checksum of a prefix, contributes to that of a message with `rest_bytes` bytes behind it.
 fn shifted(crc: u32, rest_bytes: u64) -> u32 {
-    let algorithm = CrcAlgorithm::Crc32Iscsi;
-    let combined = crc_fast::checksum_combine(algorithm, u64::from(crc), 0, rest_bytes);
-    u32::try_from(combined).expect("a CRC of 32 bits")
+    let mut product = crc;
+    let mut left = rest_bytes;
+    while left != 0 {
+        product = multiply(BYTES_POWERS[left.trailing_zeros() as usize], product);
+        left &= left - 1;
+    }
+    product
 }
 
 #[cfg(test)]

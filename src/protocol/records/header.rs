@@ -12,6 +12,10 @@ pub const BATCH_PREFIX_BYTES: usize = 16;
 pub const LOG_OVERHEAD_BYTES: usize = 12;
 /// The smallest length field of a batch: its header without records.
 pub const BATCH_LENGTH_MIN: i32 = (BATCH_HEADER_BYTES - LOG_OVERHEAD_BYTES) as i32;
+/// The smallest length field of any record format, that of format 0.
+const OLD_LENGTH_MIN: i32 = 14;
+/// The largest length field with which the size of a batch is a 32-bit number.
+const BATCH_LENGTH_MAX: i32 = i32::MAX - LOG_OVERHEAD_BYTES as i32;
 /// The record format this module reads and writes.
 pub const MAGIC: i8 = 2;
 /// The leader epoch of a batch that no leader has taken yet.
@@ -102,13 +106,17 @@ impl BatchHeader {
             return Err(incomplete(LOG_OVERHEAD_BYTES));
         };
         let batch_length = Fields(&overhead[8..]).i32();
+        let out_of_range = BatchError::LengthOutOfRange(batch_length);
+        if !(OLD_LENGTH_MIN..=BATCH_LENGTH_MAX).contains(&batch_length) {
+            return Err(out_of_range);
+        }
         if let Some(&magic) = bytes.get(MAGIC_AT)
             && magic as i8 != MAGIC
         {
             return Err(BatchError::UnsupportedMagic(magic as i8));
         }
-        if !(BATCH_LENGTH_MIN..=i32::MAX - LOG_OVERHEAD_BYTES as i32).contains(&batch_length) {
-            return Err(BatchError::LengthOutOfRange(batch_length));
+        if batch_length < BATCH_LENGTH_MIN {
+            return Err(out_of_range);
         }
         let header = bytes.first_chunk::<BATCH_HEADER_BYTES>();
         header

@@ -16,8 +16,10 @@ mod control;
 mod crc;
 mod error;
 mod header;
+mod lz4;
 mod record;
 mod scan;
+mod snappy;
 pub mod validate;
 mod varint;
 
@@ -44,4 +46,12 @@ pub use scan::RecordShape;
 pub const DECOMPRESSED_BYTES_MAX: u64 = 256 << 20;
 
 #[cfg(test)]
+mod compression_tests;
+#[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod validate_tests;

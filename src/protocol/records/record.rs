@@ -42,6 +42,8 @@ pub struct Records {
     source: Source,
     /// Decompressed or plain bytes that hold the next records.
     block: Bytes,
+    /// Where in the block the next record begins.
+    position: usize,
     decompressed: u64,
     limit: u64,
     ended: bool,
@@ -75,6 +77,7 @@ impl Records {
             } else {
                 Bytes::new()
             },
+            position: 0,
             decompressed: 0,
             limit: decompressed_bytes_max,
             ended: false,
@@ -84,7 +87,7 @@ impl Records {
     fn advance(&mut self) -> Result<Option<Record>, BatchError> {
         let index = self.next_index;
         if i64::from(index) >= i64::from(self.record_count) {
-            if self.block.is_empty() && !self.grow(0)? {
+            if self.position == self.block.len() && !self.grow(0)? {
                 return Ok(None);
             }
             return Err(BatchError::BytesAfterRecords {
@@ -94,17 +97,17 @@ impl Records {
         self.next_index += 1;
         let at_index = |fault| BatchError::Record { index, fault };
         loop {
-            let mut position = 0;
-            let length = read_record_length(&self.block, &mut position).map_err(at_index)?;
-            let end = length.map(|length| position + length);
+            let mut body_at = self.position;
+            let length = read_record_length(&self.block, &mut body_at).map_err(at_index)?;
+            let end = length.map(|length| body_at + length);
             if let Some(end) = end
-                && end <= self.block.len()
+                && let Some(body) = self.block.get(body_at..end)
             {
-                let body = self.block.split_to(end).slice(position..);
-                let layout = layout(index, &body).map_err(at_index)?;
-                return self.record(&body, &layout).map(Some).map_err(at_index);
+                let layout = layout(index, body).map_err(at_index)?;
+                self.position = end;
+                return self.record(body_at, &layout).map(Some).map_err(at_index);
             }
-            if !self.grow(end.unwrap_or(0))? {
+            if !self.grow(end.map_or(0, |end| end - self.position))? {
                 let fault = match (&self.source, length) {
                     (Source::Plain, Some(length)) => RecordFault::LengthOutOfRange(length as i32),
                     _ => RecordFault::Truncated,
@@ -127,12 +130,12 @@ impl Records {
             return Ok(false);
         };
         // What a record claims to need is reserved only as far as it turns out to be there.
-        let carried = self.block.len();
+        let carried = self.block.len() - self.position;
         let room = wanted
             .saturating_sub(carried)
             .clamp(WINDOW_BYTES, WINDOW_BYTES.max(carried));
         let mut block = BytesMut::zeroed(carried + room);
-        block[..carried].copy_from_slice(&self.block);
+        block[..carried].copy_from_slice(&self.block[self.position..]);
         let mut end = carried;
         while end < block.len() {
             let read = source.fill(&mut block[end..])?;
@@ -149,38 +152,39 @@ impl Records {
         }
         block.truncate(end);
         self.block = block.freeze();
+        self.position = 0;
         Ok(end > carried)
     }
 
-    fn record(&self, body: &Bytes, layout: &Layout) -> Result<Record, RecordFault> {
+    fn record(&self, body_at: usize, layout: &Layout) -> Result<Record, RecordFault> {
         let shape = &layout.shape;
         let timestamp = self.base_timestamp.wrapping_add(shape.timestamp_delta);
         Ok(Record {
             offset: self.base_offset.wrapping_add(i64::from(shape.offset_delta)),
             timestamp: self.log_append_time.unwrap_or(timestamp),
-            key: part(body, layout.key_at, shape.key_bytes),
-            value: part(body, layout.value_at, shape.value_bytes),
-            headers: headers(body, layout.headers_at, shape.header_count)?,
+            key: part(&self.block, body_at + layout.key_at, shape.key_bytes),
+            value: part(&self.block, body_at + layout.value_at, shape.value_bytes),
+            headers: headers(&self.block, body_at + layout.headers_at, shape.header_count)?,
         })
     }
 }
 
-fn part(body: &Bytes, at: usize, length: Option<u32>) -> Option<Bytes> {
-    length.map(|length| body.slice(at..at + length as usize))
+fn part(block: &Bytes, at: usize, length: Option<u32>) -> Option<Bytes> {
+    length.map(|length| block.slice(at..at + length as usize))
 }
 
-fn headers(body: &Bytes, at: usize, count: u32) -> Result<Vec<Header>, RecordFault> {
+fn headers(block: &Bytes, at: usize, count: u32) -> Result<Vec<Header>, RecordFault> {
     if count == 0 {
         return Ok(Vec::new());
     }
     let mut headers = Vec::with_capacity(count as usize);
     let mut position = at;
     for _ in 0..count {
-        let key_bytes = read_varint(body, &mut position)? as usize;
-        let key = body.slice(position..position + key_bytes);
+        let key_bytes = read_varint(block, &mut position)? as usize;
+        let key = block.slice(position..position + key_bytes);
         position += key_bytes;
-        let value_bytes = read_length(body, &mut position)?;
-        let value = part(body, position, value_bytes);
+        let value_bytes = read_length(block, &mut position)?;
+        let value = part(block, position, value_bytes);
         position += value_bytes.unwrap_or(0) as usize;
         headers.push(Header { key, value });
     }

@@ -49,7 +49,7 @@ impl From<VarintError> for RecordFault {
 }
 
 /// Reads the body of a record: everything after its length.
-#[inline]
+#[inline(always)]
 pub(super) fn layout(index: u32, body: &[u8]) -> Result<Layout, RecordFault> {
     let mut position = 1;
     let attributes = *body.first().ok_or(RecordFault::Truncated)? as i8;

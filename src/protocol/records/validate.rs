@@ -1,9 +1,15 @@
 //! Whether a client's batch may enter a log, and what of it the leader rewrites.
 //!
-//! The rules are those of Kafka for appends of clients. Where this is stricter on purpose, for bytes that no known client sends:
-//! bytes behind the batch are refused rather than cut off, and so are a delete horizon, attribute bits without a meaning, and a
-//! transactional batch without producer id or a producer id without epoch. A batch whose records do not decompress is
-//! INVALID_RECORD (Kafka: UNKNOWN_SERVER_ERROR), an unknown codec UNSUPPORTED_COMPRESSION_TYPE (same).
+//! The rules are those of Kafka for appends of clients, and the golden file `verdicts.txt` holds its own answers. Where
+//! this differs, it is stricter on bytes that no known client sends:
+//! * bytes behind the batch or behind its compressed records are refused, not cut off or ignored;
+//! * offset deltas must count up from 0, whatever the codec: Kafka stores or renumbers some, and fails on others;
+//! * the length of a record must fit its parts even where the record is only skipped over;
+//! * LogAppendTime, a delete horizon and attribute bits without a meaning are not for clients to set;
+//! * a producer id needs an epoch, and a transactional batch a producer id.
+//!
+//! And what Kafka answers with UNKNOWN_SERVER_ERROR has a code of its own: INVALID_RECORD if the records do not
+//! decompress, UNSUPPORTED_COMPRESSION_TYPE if there is no such codec, CORRUPT_MESSAGE if the length is beyond 2^31.
 
 use super::compression::Compressor;
 use super::{
@@ -312,6 +318,9 @@ pub fn validate_produce(
     let batch = only_batch(records)?;
     let source = check_before_checksum(&batch, policy, version)?;
     batch.verify_crc().map_err(ProduceRecordsError::Corrupt)?;
+    if batch.size_bytes() < records.len() {
+        return Err(ProduceRecordsError::BytesAfterBatch);
+    }
     check_header(batch.header())?;
     let mut check = RecordCheck::new(now, policy, batch.header());
     let target = match policy.compression {
@@ -331,10 +340,16 @@ fn only_batch(records: &Bytes) -> Result<Batch, ProduceRecordsError> {
         BatchError::UnsupportedMagic(magic @ 0..=1) => ProduceRecordsError::OldFormat(magic),
         error => ProduceRecordsError::Corrupt(error),
     })?;
-    if batch.size_bytes() < records.len() {
-        return Err(ProduceRecordsError::BytesAfterBatch);
+    let behind = records.slice(batch.size_bytes()..);
+    // A wrong length makes records look like the next batch, which is no fault of the client.
+    match Batch::parse(&behind) {
+        Ok(_) => Err(ProduceRecordsError::BytesAfterBatch),
+        Err(error @ BatchError::LengthOutOfRange(_))
+        | Err(error @ BatchError::UnsupportedMagic(3.. | ..=-1)) => {
+            Err(ProduceRecordsError::Corrupt(error))
+        }
+        Err(_) => Ok(batch),
     }
-    Ok(batch)
 }
 
 fn check_before_checksum(
@@ -485,7 +500,7 @@ impl<'a> RecordCheck<'a> {
 
     #[inline(always)]
     fn record(&mut self, shape: &RecordShape) {
-        let timestamp = self.base_timestamp.wrapping_add(shape.timestamp_delta);
+        let (timestamp, overflows) = self.base_timestamp.overflowing_add(shape.timestamp_delta);
         if timestamp > self.max_timestamp {
             self.max_timestamp = timestamp;
             self.max_timestamp_delta = shape.offset_delta;
@@ -497,17 +512,18 @@ impl<'a> RecordCheck<'a> {
             self.refuse(shape.index, RecordRefusal::NoKey);
         } else if self.claims_log_append_time {
             self.refuse(shape.index, RecordRefusal::LogAppendTime);
-        } else if self.check_timestamps && !self.is_in_time(timestamp) {
+        } else if self.check_timestamps && (overflows || !self.is_in_time(timestamp)) {
             self.refuse(shape.index, self.out_of_time(timestamp));
         }
     }
 
     #[inline(always)]
     fn is_in_time(&self, timestamp: i64) -> bool {
-        let behind = i128::from(self.now) - i128::from(timestamp);
+        let behind = self.now.saturating_sub(timestamp);
+        let ahead = timestamp.saturating_sub(self.now);
         timestamp == NO_TIMESTAMP
-            || (behind <= i128::from(self.policy.timestamp_before_max_ms)
-                && -behind <= i128::from(self.policy.timestamp_after_max_ms))
+            || (behind <= self.policy.timestamp_before_max_ms
+                && ahead <= self.policy.timestamp_after_max_ms)
     }
 
     #[cold]

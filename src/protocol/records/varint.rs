@@ -25,10 +25,16 @@ pub(super) fn read_varint(bytes: &[u8], position: &mut usize) -> Result<i32, Var
         *position += 1;
         return Ok(unzigzag32(u32::from(first)));
     }
+    if let Some(&second) = bytes.get(*position + 1)
+        && second < 0x80
+    {
+        *position += 2;
+        return Ok(unzigzag32(u32::from(first & 0x7f) | u32::from(second) << 7));
+    }
     read_long_varint(bytes, position)
 }
 
-#[inline(always)]
+#[inline]
 fn read_long_varint(bytes: &[u8], position: &mut usize) -> Result<i32, VarintError> {
     let mut value = 0u32;
     for index in 0..VARINT_BYTES_MAX {
@@ -45,6 +51,21 @@ fn read_long_varint(bytes: &[u8], position: &mut usize) -> Result<i32, VarintErr
 /// Reads a 64-bit number at `*position` and moves past it.
 #[inline(always)]
 pub(super) fn read_varlong(bytes: &[u8], position: &mut usize) -> Result<i64, VarintError> {
+    if let Some(&[first, second]) = bytes.get(*position..).and_then(|rest| rest.first_chunk()) {
+        if first < 0x80 {
+            *position += 1;
+            return Ok(unzigzag64(u64::from(first)));
+        }
+        if second < 0x80 {
+            *position += 2;
+            return Ok(unzigzag64(u64::from(first & 0x7f) | u64::from(second) << 7));
+        }
+    }
+    read_long_varlong(bytes, position)
+}
+
+#[inline]
+fn read_long_varlong(bytes: &[u8], position: &mut usize) -> Result<i64, VarintError> {
     let mut value = 0u64;
     for index in 0..VARLONG_BYTES_MAX {
         let byte = *bytes.get(*position + index).ok_or(VarintError::Truncated)?;

@@ -4,6 +4,9 @@
 //! Coordinators: a record's key is its type as 16 bits and a body of version 0, its value a version as 16 bits
 //! and a body.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
 use crate::stored::{

@@ -10,8 +10,8 @@ use super::{
 
 /// Memory that decoding may take for each byte of the message, beyond [`BUDGET_BYTES_BASE`].
 ///
-/// The leanest honest structures (a short name, an empty list) take about ten.
-const BUDGET_BYTES_PER_BYTE: usize = 32;
+/// Honest structures take about ten, the leanest conceivable (empty names, empty lists) nearly forty.
+const BUDGET_BYTES_PER_BYTE: usize = 48;
 /// Memory that decoding any message may take.
 const BUDGET_BYTES_BASE: usize = 64 << 10;
 
@@ -24,7 +24,9 @@ pub struct Decoder {
     position: usize,
     /// Reading stops here: the end of the bytes or of the tagged field that is being read.
     end: usize,
-    /// Bytes of memory that arrays and strings may still take.
+    /// Bytes of memory that arrays and strings have taken.
+    spent_bytes: usize,
+    /// Bytes of memory that they may take in all.
     budget_bytes: usize,
 }
 
@@ -37,8 +39,21 @@ impl Decoder {
             bytes,
             position: 0,
             end,
+            spent_bytes: 0,
             budget_bytes,
         }
+    }
+
+    /// Lowers the memory, in bytes, that decoding may take; [`DecodeError::Budget`] beyond it.
+    ///
+    /// Without it, decoding may take up to 48 times the message's length and 64 KiB, and an honest message never more.
+    pub fn limit_memory(&mut self, bytes: usize) {
+        self.budget_bytes = self.budget_bytes.min(bytes);
+    }
+
+    /// Memory, in bytes, that decoding has taken for arrays and strings; byte and record fields are views.
+    pub fn memory_bytes(&self) -> usize {
+        self.spent_bytes
     }
 
     /// Bytes not yet read.
@@ -102,10 +117,10 @@ impl Decoder {
     }
 
     fn spend(&mut self, bytes: usize) -> Result<(), DecodeError> {
-        self.budget_bytes = self
-            .budget_bytes
-            .checked_sub(bytes)
-            .ok_or(DecodeError::Budget)?;
+        if bytes > self.budget_bytes.saturating_sub(self.spent_bytes) {
+            return Err(DecodeError::Budget);
+        }
+        self.spent_bytes += bytes;
         Ok(())
     }
 
@@ -222,6 +237,7 @@ impl Decoder {
         if length > STRING_BYTES_MAX {
             return Err(DecodeError::Length(length as i64));
         }
+        self.spend(length)?;
         let bytes = self.take(length)?;
         let text = std::str::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
         Ok(Some(text.to_owned()))
@@ -290,6 +306,8 @@ impl Decoder {
         flexible: bool,
         version: i16,
     ) -> Result<Option<Vec<T>>, DecodeError> {
+        // So no honest message is ever refused for its budget, which counts the elements' memory.
+        const { assert!(size_of::<T>() <= T::SIZE_BYTES_MIN * BUDGET_BYTES_PER_BYTE) };
         let length = self.array_length(flexible, T::SIZE_BYTES_MIN, size_of::<T>())?;
         let Some(count) = length else { return Ok(None) };
         let mut elements = Vec::with_capacity(count);

@@ -6,8 +6,7 @@ pub fn add_to_sequence(sequence: i32, records: i32) -> i32 {
         sequence >= 0 && records >= 0,
         "sequence {sequence} + {records}"
     );
-    // Both are below 2^31, so clearing the top bit is the wrap.
-    ((sequence as u32 + records as u32) & 0x7fff_ffff) as i32
+    protocol::records::increment_sequence(sequence, records)
 }
 
 /// The sequence `records` before `sequence`.

@@ -5,6 +5,7 @@
 //! and a retried batch finds its offset after a restart too.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use protocol::records::crc32c;
 use types::{Offset, ProducerEpoch, ProducerId, Wall};
 
 use super::{BatchRange, ProducerEntry, ProducerState};
@@ -99,11 +100,6 @@ impl ProducerState {
         }
         Ok(())
     }
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
-    u32::try_from(crc).expect("a CRC-32 has 32 bits")
 }
 
 /// One entry of the file.

@@ -1,0 +1,102 @@
+//! AlterConfigs (33): replaces all configs of resources. Versions 0 to 2; kept for old clients.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use controller::request::{AlterConfigs, AlterConfigsReply, ResourceName};
+use controller::{Request, Response};
+use protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
+use protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
+use types::ErrorCode;
+
+use crate::server::authorizer::{Operation, Resource};
+use crate::server::context::RequestContext;
+use crate::server::response::{Outcome, reply};
+
+/// Versions that are served.
+pub const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+/// The number of a topic among the types of resources.
+const TOPIC: i8 = 2;
+
+/// Answers for each resource.
+pub async fn handle(
+    context: Rc<RequestContext>,
+    request: AlterConfigsRequest,
+) -> Outcome<AlterConfigsResponse> {
+    let (mut answers, mut accepted) = (Vec::new(), Vec::new());
+    for resource in request.resources {
+        let name = ResourceName {
+            resource_type: resource.resource_type,
+            name: resource.resource_name,
+        };
+        match refusal(&context, &name) {
+            Some(code) => answers.push((name, code, Some(code.to_string()))),
+            None => {
+                let configs = resource.configs.into_iter();
+                accepted.push((
+                    name,
+                    configs.map(|config| (config.name, config.value)).collect(),
+                ));
+            }
+        }
+    }
+    let names = accepted
+        .iter()
+        .map(|(name, _): &(ResourceName, _)| name.clone())
+        .collect();
+    let alter = AlterConfigs {
+        resources: accepted,
+        validate_only: request.validate_only,
+    };
+    answers.extend(decide(&context, names, Request::AlterConfigs(alter)).await);
+    let responses =
+        answers.into_iter().map(
+            |(resource, code, error_message)| AlterConfigsResourceResponse {
+                error_code: code.code(),
+                error_message,
+                resource_type: resource.resource_type,
+                resource_name: resource.name,
+                ..Default::default()
+            },
+        );
+    reply(AlterConfigsResponse {
+        responses: responses.collect(),
+        ..Default::default()
+    })
+}
+
+/// A resource, what came of it, and why.
+pub(super) type Answer = (ResourceName, ErrorCode, Option<String>);
+
+/// Why the client may not alter the configs of a resource, if it may not.
+pub(super) fn refusal(context: &RequestContext, resource: &ResourceName) -> Option<ErrorCode> {
+    let (resource, code) = match resource.resource_type {
+        TOPIC => (
+            Resource::Topic(&resource.name),
+            ErrorCode::TopicAuthorizationFailed,
+        ),
+        _ => (Resource::Cluster, ErrorCode::ClusterAuthorizationFailed),
+    };
+    (!context.authorize(Operation::AlterConfigs, resource)).then_some(code)
+}
+
+/// Has the controller alter the configs of `resources`.
+pub(super) async fn decide(
+    context: &RequestContext,
+    resources: Vec<ResourceName>,
+    request: Request,
+) -> Vec<Answer> {
+    let answer = |reply: AlterConfigsReply| match reply.result {
+        Ok(()) => (reply.resource, ErrorCode::None, None),
+        Err(error) => (reply.resource, error.code(), Some(error.to_string())),
+    };
+    match context.core.node.decide(request).await {
+        Ok(Response::AlterConfigs(replies)) => replies.into_iter().map(answer).collect(),
+        Ok(other) => panic!("the controller answers what it is asked, not {other:?}"),
+        Err(unavailable) => {
+            let refused = |resource| (resource, unavailable.code(), Some(unavailable.to_string()));
+            resources.into_iter().map(refused).collect()
+        }
+    }
+}

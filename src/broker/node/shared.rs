@@ -1,0 +1,297 @@
+//! What all cores of a node share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use controller::request::{CreatableTopic, CreateTopicReply};
+use controller::{Request, Response};
+use coordinator::groups::GroupCoordinator;
+use replica::Replica;
+use runtime::Clock;
+use runtime::sync::{Notify, mpsc, oneshot};
+use storage::{DirectoryFailure, LogDirectory, PartitionName};
+use types::{ErrorCode, Limits, NodeId, Prng, ProducerId, TopicPartition, Uuid};
+
+use crate::core::ShardCall;
+use crate::image::Image;
+use crate::metrics::Metrics;
+use crate::observer::Observer;
+use crate::quorum::{Call, QuorumDescription};
+use crate::server::authorizer::{Authorizer, Quotas};
+use crate::server::budget::MemoryBudget;
+use crate::server::fetch_sessions::FetchSessions;
+use crate::server::listener::ConnectionCounts;
+use crate::server::router::Routes;
+
+/// Figures of the network side that are fixed for the node's life.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Largest request, in bytes (`socket.request.max.bytes`).
+    pub request_bytes_max: usize,
+    /// Requests of one connection that may be under way.
+    pub requests_in_flight_max: usize,
+    /// Silence after which a connection is closed, in milliseconds; none for never (`connections.max.idle.ms`).
+    pub idle_ms_max: Option<i64>,
+    /// Connections in all (`max.connections`).
+    pub connections_max: usize,
+    /// Connections from one address (`max.connections.per.ip`).
+    pub connections_per_address_max: usize,
+    /// Largest fetch answer, in bytes (`fetch.max.bytes`).
+    pub fetch_bytes_max: u64,
+    /// Partitions in one answer to DescribeTopicPartitions.
+    pub described_partitions_max: usize,
+}
+
+/// The controller did not answer: the node stops, or the metadata log cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the controller is not available")]
+pub struct ControllerUnavailable;
+
+impl ControllerUnavailable {
+    /// Kafka's code.
+    pub const fn code(self) -> ErrorCode {
+        ErrorCode::KafkaStorageError
+    }
+}
+
+/// What all cores of a node share.
+pub struct NodeShared {
+    /// This node.
+    pub id: NodeId,
+    /// Its config file, every known key as text.
+    pub static_configs: BTreeMap<String, String>,
+    /// The shape of `__consumer_offsets`.
+    pub offsets_topic: controller::configs::InternalTopic,
+    /// Where this node can be reached as a voter of the quorum.
+    pub voter_endpoints: Vec<raft::Endpoint>,
+    /// Figures fixed for the node's life.
+    pub limits: Limits,
+    /// Figures of the network side.
+    pub settings: Settings,
+    /// Its clock.
+    pub clock: Clock,
+    /// Who may do what.
+    pub authorizer: Authorizer,
+    /// Who is throttled.
+    pub quotas: Quotas,
+    /// Every API that is served.
+    pub routes: Routes,
+    /// Bytes of requests and responses.
+    pub budget: MemoryBudget,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Connections, counted.
+    pub connection_counts: Arc<ConnectionCounts>,
+    /// The log directories, in the order of `log.dirs`.
+    pub directories: Vec<LogDirectory>,
+    /// The one with the metadata log, an index into `directories`.
+    pub metadata_directory: usize,
+    pub(crate) mailboxes: Vec<mpsc::Sender<ShardCall>>,
+    pub(crate) controller: mpsc::Sender<Call>,
+    pub(super) image: ArcSwap<Image>,
+    pub(super) fetch_sessions: Mutex<FetchSessions>,
+    pub(super) found: Mutex<BTreeMap<PartitionName, (usize, bool)>>,
+    pub(super) placed: Mutex<Vec<usize>>,
+    pub(super) producer_ids: Mutex<(ProducerId, ProducerId)>,
+    pub(super) prng: Mutex<Prng>,
+    pub(super) broker_epoch: Mutex<i64>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
+    pub(super) stop: Notify,
+    pub(super) fatal: Mutex<Option<String>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl NodeShared {
+    /// The metadata in force.
+    pub fn image(&self) -> Arc<Image> {
+        self.image.load_full()
+    }
+
+    /// Cores that the node runs on.
+    pub fn core_count(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Which core owns a partition: always the same one, spread over all.
+    pub fn owner_of(&self, partition: TopicPartition) -> usize {
+        let folded = partition.topic_id.as_u128() ^ (partition.topic_id.as_u128() >> 64);
+        let start = (folded as u64) as usize;
+        start.wrapping_add(partition.partition as usize) % self.mailboxes.len()
+    }
+
+    /// The fetch sessions; never held across an await.
+    pub fn fetch_sessions(&self) -> MutexGuard<'_, FetchSessions> {
+        lock(&self.fetch_sessions)
+    }
+
+    /// An independent random stream for `purpose`.
+    pub fn prng(&self, purpose: &str) -> Prng {
+        lock(&self.prng).fork(purpose)
+    }
+
+    /// A random id.
+    pub fn random_uuid(&self) -> Uuid {
+        Uuid::random(&mut lock(&self.prng))
+    }
+
+    /// The epoch of this broker's registration.
+    pub fn broker_epoch(&self) -> i64 {
+        *lock(&self.broker_epoch)
+    }
+
+    pub(crate) fn observe_replica(&self, partition: TopicPartition, replica: &Replica) {
+        if let Some(observer) = &self.observer {
+            observer.replica(partition, &replica.view());
+        }
+    }
+
+    pub(crate) fn observe_coordinator(&self, partition: i32, coordinator: &GroupCoordinator) {
+        if let Some(observer) = &self.observer {
+            observer.coordinator(partition, &coordinator.view());
+        }
+    }
+
+    /// Where a partition lies that was there when the node started, and whether its directory was stopped cleanly.
+    pub(crate) fn found(&self, name: &PartitionName) -> Option<(LogDirectory, bool)> {
+        let (index, was_clean) = *lock(&self.found).get(name)?;
+        Some((self.directories[index].clone(), was_clean))
+    }
+
+    pub(crate) fn forget_found(&self, name: &PartitionName) {
+        lock(&self.found).remove(name);
+    }
+
+    /// Where a new partition goes: where the metadata says, else the online directory with the fewest partitions.
+    pub(crate) fn directory_for(
+        &self,
+        image: &Image,
+        partition: TopicPartition,
+    ) -> Option<LogDirectory> {
+        let assigned = image
+            .partition(partition)
+            .and_then(|state| state.directory(self.id));
+        let is_assigned = |directory: &&LogDirectory| {
+            assigned.is_some() && directory.properties().directory_id == assigned
+        };
+        if let Some(directory) = self.directories.iter().find(is_assigned) {
+            return Some(directory.clone());
+        }
+        let mut placed = lock(&self.placed);
+        let online = |index: &usize| self.directories[*index].failure().is_none();
+        let index = (0..self.directories.len())
+            .filter(online)
+            .min_by_key(|&index| placed[index])?;
+        placed[index] += 1;
+        Some(self.directories[index].clone())
+    }
+
+    /// Asks the controller.
+    pub async fn decide(&self, request: Request) -> Result<Response, ControllerUnavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let call = Call::Decide(request, sender);
+        self.controller
+            .send(call)
+            .await
+            .map_err(|_| ControllerUnavailable)?;
+        receiver.await.map_err(|_| ControllerUnavailable)
+    }
+
+    /// Asks the metadata quorum about itself.
+    pub async fn describe_quorum(&self) -> Result<QuorumDescription, ControllerUnavailable> {
+        let (sender, receiver) = oneshot::channel();
+        let call = Call::Describe(sender);
+        self.controller
+            .send(call)
+            .await
+            .map_err(|_| ControllerUnavailable)?;
+        receiver.await.map_err(|_| ControllerUnavailable)
+    }
+
+    /// Creates topics.
+    pub async fn create_topics(
+        &self,
+        topics: Vec<CreatableTopic>,
+        validate_only: bool,
+    ) -> Result<Vec<CreateTopicReply>, ErrorCode> {
+        let request = controller::request::CreateTopics {
+            topics,
+            validate_only,
+        };
+        match self.decide(Request::CreateTopics(request)).await {
+            Ok(Response::CreateTopics(replies)) => Ok(replies),
+            Ok(other) => panic!("the controller answers what it is asked, not {other:?}"),
+            Err(unavailable) => Err(unavailable.code()),
+        }
+    }
+
+    /// A producer id that nobody else has.
+    pub async fn next_producer_id(&self) -> Result<ProducerId, ErrorCode> {
+        loop {
+            if let Some(id) = self.take_producer_id() {
+                return Ok(id);
+            }
+            let request = controller::request::AllocateProducerIds {
+                broker_id: self.id,
+                broker_epoch: self.broker_epoch(),
+            };
+            match self.decide(Request::AllocateProducerIds(request)).await {
+                Ok(Response::AllocateProducerIds(Ok(block))) => {
+                    *lock(&self.producer_ids) = (block.first, block.first + i64::from(block.count));
+                }
+                Ok(Response::AllocateProducerIds(Err(error))) => return Err(error.code()),
+                Ok(other) => panic!("the controller answers what it is asked, not {other:?}"),
+                Err(unavailable) => return Err(unavailable.code()),
+            }
+        }
+    }
+
+    fn take_producer_id(&self) -> Option<ProducerId> {
+        let mut ids = lock(&self.producer_ids);
+        let (next, end) = *ids;
+        if next >= end {
+            return None;
+        }
+        ids.0 += 1;
+        Some(next)
+    }
+
+    /// A log directory has failed. The node ends if it was the last one, or the one of the metadata.
+    pub(crate) fn directory_failed(&self, failure: &DirectoryFailure) {
+        let failed = self
+            .directories
+            .iter()
+            .filter(|directory| directory.failure().is_some());
+        let failed = failed.count();
+        self.metrics.offline_log_directories.set(failed as i64);
+        let is_metadata = self.directories[self.metadata_directory]
+            .failure()
+            .is_some();
+        if is_metadata || failed == self.directories.len() {
+            self.end(failure.to_string());
+        }
+    }
+
+    /// Ends the node for this reason.
+    pub(crate) fn end(&self, reason: String) {
+        let mut fatal = lock(&self.fatal);
+        if fatal.is_none() {
+            tracing::error!(reason, "the node ends");
+            *fatal = Some(reason);
+        }
+        drop(fatal);
+        self.stop();
+    }
+
+    /// Asks the node to stop.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    pub(super) fn fatal(&self) -> Option<String> {
+        lock(&self.fatal).clone()
+    }
+}

@@ -1,0 +1,11 @@
+//! Listener, connections, the way from a frame to its handler and back.
+
+pub mod authorizer;
+pub mod budget;
+mod connection;
+pub mod context;
+pub mod fetch_sessions;
+mod inbox;
+pub mod listener;
+pub mod response;
+pub mod router;

@@ -1,0 +1,193 @@
+//! Opens a partition: finds or makes its log, and builds the machine's state from what is in it.
+
+use std::sync::Arc;
+
+use controller::image::TopicImage;
+use replica::{
+    BatchSummary, ControlMarker, EpochEntry, EpochHistory, ProducerState, RecoveredState, Replica,
+};
+use storage::{Log, LogDirectory, OpenError, PartitionName, ScannedBatch, WriteError};
+use types::{LeaderEpoch, Now, Offset, TopicPartition};
+
+use super::Shard;
+use super::slot::Slot;
+use crate::core::Core;
+use crate::image::Image;
+
+/// Why a partition cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenPartitionError {
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The log cannot be made.
+    #[error(transparent)]
+    Create(#[from] WriteError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] storage::ReadError),
+    /// The log contradicts itself.
+    #[error(transparent)]
+    Replay(#[from] replica::ReplayError),
+    /// A control record cannot be read.
+    #[error("a control record cannot be read: {0}")]
+    Control(String),
+    /// No log directory can take it.
+    #[error("no log directory is online")]
+    NoDirectory,
+}
+
+/// The slot of a partition whose log is there or is made now.
+pub(super) async fn open(
+    core: &Core,
+    image: &Image,
+    topic: &TopicImage,
+    partition: TopicPartition,
+) -> Result<Slot, OpenPartitionError> {
+    let config = Arc::clone(image.topic_config(&topic.name));
+    let name = Shard::name_of(&topic.name, partition);
+    let log = match core.node.found(&name) {
+        Some((directory, was_clean)) => {
+            open_found(core, &name, &directory, was_clean, topic, &config).await?
+        }
+        None => None,
+    };
+    let (log, seen) = match log {
+        Some(found) => found,
+        None => {
+            let directory = core.node.directory_for(image, partition);
+            let directory = directory.ok_or(OpenPartitionError::NoDirectory)?;
+            let config = config.log.clone();
+            (
+                Log::create(&directory, &name, topic.id, config, core.now()).await?,
+                Vec::new(),
+            )
+        }
+    };
+    let recovered = recover(core, &log, seen).await?;
+    let replica = Replica::new(core.node.id, core.now(), config.replica.clone(), recovered);
+    Ok(Slot::new(Arc::clone(&topic.name), replica, log, config))
+}
+
+/// Opens the log that was found, unless it is one of an earlier topic of the same name: that one is deleted.
+async fn open_found(
+    core: &Core,
+    name: &PartitionName,
+    directory: &LogDirectory,
+    was_clean: bool,
+    topic: &TopicImage,
+    config: &crate::image::TopicConfig,
+) -> Result<Option<(Log, Epochs)>, OpenPartitionError> {
+    let opened = Log::open(directory, name, config.log.clone(), was_clean, core.now()).await;
+    let (mut log, recovered) = opened?;
+    core.node.forget_found(name);
+    if log.topic_id().is_some_and(|id| id != topic.id) {
+        tracing::warn!(partition = %name, "the log of a deleted topic of this name is deleted");
+        let finished = log.begin_delete(core.now(), core.node.random_uuid()).await;
+        let deleted = log.finish(finished)?;
+        let directory = directory.clone();
+        core.with_shard(|shard| shard.deleted.push((directory, deleted)));
+        return Ok(None);
+    }
+    if let Some(reason) = &recovered.cut_reason {
+        tracing::warn!(partition = %name, reason, cut_bytes = recovered.cut_bytes,
+            dropped_segments = recovered.dropped_segments, "recovery has cut the log");
+        core.node.metrics.recovery_cuts.add(1);
+    }
+    Ok(Some((log, recovered.epochs)))
+}
+
+/// Epochs seen in the log, each with its start offset.
+type Epochs = Vec<(LeaderEpoch, Offset)>;
+
+async fn recover(
+    core: &Core,
+    log: &Log,
+    seen: Epochs,
+) -> Result<RecoveredState, OpenPartitionError> {
+    let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
+    let stored = log.partition_files().read_leader_epochs().await?;
+    let entries = stored.into_iter().chain(seen);
+    let entries = entries.map(|(epoch, start_offset)| EpochEntry {
+        epoch,
+        start_offset,
+    });
+    let mut epochs = EpochHistory::from_entries(entries);
+    epochs.truncate_from_end(log_end);
+    epochs.truncate_from_start(log_start);
+    let high_watermark = log
+        .directory()
+        .high_watermarks()
+        .get(log.name())
+        .unwrap_or(log_start);
+    Ok(RecoveredState {
+        log_start,
+        log_end,
+        flushed_end: log.flushed_offset(),
+        high_watermark,
+        generation: log.generation(),
+        epochs,
+        producers: producers(core.now(), log).await?,
+    })
+}
+
+/// The producers at the log's end: the newest snapshot, and the batches after it.
+async fn producers(now: Now, log: &Log) -> Result<ProducerState, OpenPartitionError> {
+    let (mut state, from) = newest_snapshot(now, log).await?;
+    if from >= log.log_end_offset() {
+        return Ok(state);
+    }
+    let mut scan = log.view().scan_headers(from)?;
+    while let Some(batch) = scan.next().await? {
+        let header = &batch.header;
+        if header.base_offset < from {
+            continue;
+        }
+        state.replay(
+            header.base_offset,
+            &BatchSummary::from(header),
+            marker(&batch)?,
+            now.wall,
+        )?;
+    }
+    Ok(state)
+}
+
+async fn newest_snapshot(
+    now: Now,
+    log: &Log,
+) -> Result<(ProducerState, Offset), OpenPartitionError> {
+    let files = log.partition_files();
+    let mut offsets = files.list_producer_snapshots().await?;
+    offsets.retain(|&offset| offset <= log.log_end_offset());
+    offsets.sort_unstable();
+    while let Some(offset) = offsets.pop() {
+        let Some(content) = files.read_producer_snapshot(offset).await? else {
+            continue;
+        };
+        match ProducerState::decode_snapshot(&content, offset, now.wall) {
+            Ok(state) => return Ok((state, offset.max(log.log_start_offset()))),
+            Err(error) => {
+                tracing::warn!(partition = %log.name(), offset, %error,
+                    "a producer snapshot is damaged: the one before it is used");
+            }
+        }
+    }
+    Ok((ProducerState::new(), log.log_start_offset()))
+}
+
+fn marker(batch: &ScannedBatch) -> Result<Option<ControlMarker>, OpenPartitionError> {
+    let Some(record) = batch
+        .control
+        .as_ref()
+        .and_then(|batch| batch.records().next())
+    else {
+        return Ok(None);
+    };
+    let record = record.map_err(|error| OpenPartitionError::Control(error.to_string()))?;
+    let (Some(key), Some(value)) = (record.key, record.value) else {
+        return Ok(None);
+    };
+    let marker = ControlMarker::decode(&key, value, record.timestamp);
+    marker.map_err(|error| OpenPartitionError::Control(error.to_string()))
+}

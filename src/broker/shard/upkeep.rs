@@ -1,0 +1,172 @@
+//! A shard's own upkeep: retention, unlinking, producer snapshots, closing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use replica::Input;
+use storage::DirectoryFailure;
+use types::{ErrorCode, Mono, Now, Offset, TopicPartition};
+
+use super::Shard;
+use super::slot::Job;
+use super::timers::Machine;
+use crate::core::Core;
+use crate::topics;
+
+/// How often, and how many times, it is looked whether a log that is to be closed is idle.
+const IDLE_STEP: Duration = Duration::from_millis(5);
+const IDLE_STEPS_MAX: usize = 1000;
+
+impl Shard {
+    /// Has every log look at its retention.
+    pub fn retain_all(&mut self) {
+        for (partition, slot) in &mut self.slots {
+            slot.push_job(Job::Retain);
+            self.to_write.insert(*partition);
+        }
+    }
+
+    /// Why a partition that has no slot is not served.
+    pub(super) fn missing_error(&self, partition: TopicPartition) -> ErrorCode {
+        match self.fenced.contains_key(&partition) {
+            true => ErrorCode::KafkaStorageError,
+            false => ErrorCode::NotLeaderOrFollower,
+        }
+    }
+
+    pub(super) fn forget_deadline(&mut self, partition: TopicPartition) {
+        self.deadlines.set(Machine::Replica(partition), Mono::NEVER);
+    }
+
+    /// Writes the producers at `offset` down, in the background: recovery begins from there.
+    pub(super) fn snapshot_producers(&mut self, partition: TopicPartition, offset: Offset) {
+        let Some(slot) = self.slots.get(&partition) else {
+            return;
+        };
+        let content = slot.replica.producer_snapshot(offset);
+        let files = slot.log.partition_files();
+        runtime::task::spawn_local(async move {
+            if let Err(error) = files.write_producer_snapshot(offset, content).await {
+                tracing::warn!(%error, "a producer snapshot is not written: recovery takes longer");
+            }
+        });
+    }
+
+    /// Writes down which epoch began where, in the background: the batches say it too.
+    pub(super) fn write_epochs(&mut self, partition: TopicPartition) {
+        let Some(slot) = self.slots.get(&partition) else {
+            return;
+        };
+        let entries = slot.replica.epochs().entries();
+        let entries: Vec<_> = entries
+            .map(|entry| (entry.epoch, entry.start_offset))
+            .collect();
+        let files = slot.log.partition_files();
+        runtime::task::spawn_local(async move {
+            if let Err(error) = files.write_leader_epochs(&entries, false).await {
+                tracing::warn!(%error, "an epoch history is not written: recovery completes it");
+            }
+        });
+    }
+
+    /// A log directory has failed: none of its partitions is served any more.
+    pub(super) fn close_directory(&mut self, now: Now, failure: &Arc<DirectoryFailure>) {
+        let in_it = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.log.directory().failure().is_some());
+        let partitions: Vec<_> = in_it.map(|(partition, _)| *partition).collect();
+        tracing::error!(%failure, partitions = partitions.len(), "a log directory is closed");
+        for partition in partitions {
+            self.step(now, partition, Input::LogFailed);
+            let Some(mut slot) = self.slots.remove(&partition) else {
+                continue;
+            };
+            if &*slot.topic == topics::CONSUMER_OFFSETS {
+                self.resign_coordinator(now, partition.partition);
+                self.coordinators.remove(&partition.partition);
+            }
+            slot.waiters.wake_all();
+            self.forget_deadline(partition);
+            self.names.remove(slot.log.name());
+            self.fenced.insert(partition, failure.to_string());
+            self.node.metrics.partitions.add(-1);
+        }
+        self.node.directory_failed(failure);
+    }
+}
+
+/// Unlinks the files of deleted segments and logs whose delay is over.
+pub async fn unlink_deleted(core: &Rc<Core>) {
+    let now = core.now();
+    let due = core.with_shard(|shard| {
+        for (partition, slot) in &mut shard.slots {
+            if slot.log.removal_due().is_some_and(|due| due <= now.mono) {
+                slot.push_job(Job::Unlink);
+                shard.to_write.insert(*partition);
+            }
+        }
+        let (due, later) = std::mem::take(&mut shard.deleted)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, deleted)| deleted.due <= now.mono);
+        shard.deleted = later;
+        due
+    });
+    core.drain_shard();
+    for (directory, deleted) in due {
+        if let Err(error) = directory.remove_deleted(&deleted.directory_name).await {
+            tracing::warn!(%error, "the files of a deleted partition stay");
+        }
+    }
+}
+
+/// Makes every log of the shard durable and complete, as a clean stop leaves it.
+pub async fn close_all(core: &Rc<Core>) {
+    let partitions: Vec<_> = core.with_shard(|shard| shard.slots.keys().copied().collect());
+    for partition in partitions {
+        wait_idle(core, partition).await;
+        let now = core.now();
+        let slot = core.with_shard(|shard| {
+            shard.step(now, partition, Input::LeadershipLost);
+            shard.handle_events(now);
+            shard.slots.remove(&partition)
+        });
+        let Some(mut slot) = slot else { continue };
+        if slot.is_busy {
+            tracing::warn!(topic = %slot.topic, "a log is busy while the node stops: it is recovered at the next start");
+            continue;
+        }
+        let end = slot.replica.view().log_end;
+        let snapshot = slot.replica.producer_snapshot(end);
+        let files = slot.log.partition_files();
+        let finished = slot.log.begin_close().await;
+        let closed = slot.log.finish(finished);
+        let written = files.write_producer_snapshot(end, snapshot).await;
+        if let Err(error) = closed.map(|_| ()).and(written) {
+            tracing::error!(topic = %slot.topic, %error, "a log is not closed cleanly");
+        }
+        let name = slot.log.name().clone();
+        slot.log
+            .directory()
+            .high_watermarks()
+            .set(&name, slot.replica.view().high_watermark);
+    }
+}
+
+/// Waits a little for a job of the log that is under way.
+async fn wait_idle(core: &Rc<Core>, partition: TopicPartition) {
+    for _ in 0..IDLE_STEPS_MAX {
+        let is_busy = core.with_shard(|shard| {
+            shard
+                .slots
+                .get(&partition)
+                .is_some_and(|slot| slot.is_busy || slot.has_work())
+        });
+        if !is_busy {
+            return;
+        }
+        core.drain_shard();
+        runtime::time::sleep(IDLE_STEP).await;
+    }
+}

@@ -1,0 +1,621 @@
+//! Reading records, alone or in a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::fetch_response::PartitionData;
+use protocol::messages::{FetchRequest, FetchResponse};
+use protocol::wire::Records;
+use runtime::sync::select;
+use runtime::time::sleep_until;
+use types::{ErrorCode, LeaderEpoch, Mono, NodeId, Offset};
+
+use crate::client::{Client, Lane};
+use crate::connection::Reply;
+use crate::error::Error;
+use crate::fetched::read_records;
+use crate::group::Membership;
+use crate::offsets::CommittedOffset;
+
+pub use crate::fetched::ConsumedRecord;
+pub use crate::group::GroupConfig;
+pub use crate::offsets::{IsolationLevel, NamedPartition, OffsetSpec};
+
+/// How much longer than its wait a fetch may take, in milliseconds.
+const FETCH_GRACE_MS: u64 = 30_000;
+
+/// Where to begin where nothing says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetReset {
+    /// At the first record.
+    Earliest,
+    /// At the end.
+    Latest,
+    /// Nowhere: [`Consumer::poll`] fails with `OFFSET_OUT_OF_RANGE`.
+    None,
+}
+
+/// A consumer's settings. Names and defaults are Kafka's.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// Which records are seen.
+    pub isolation: IsolationLevel,
+    /// How long the broker may wait for records, in milliseconds.
+    pub fetch_wait_ms_max: i32,
+    /// How many bytes are worth an answer.
+    pub fetch_bytes_min: i32,
+    /// Bytes of one answer at most; a single batch may exceed it.
+    pub fetch_bytes_max: i32,
+    /// Bytes of one partition in one answer at most; a single batch may exceed it.
+    pub partition_bytes_max: i32,
+    /// Where to begin without a committed offset, or when the position is gone.
+    pub offset_reset: OffsetReset,
+    /// The group to take part in or to commit for, if any.
+    pub group: Option<GroupConfig>,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> ConsumerConfig {
+        ConsumerConfig {
+            isolation: IsolationLevel::ReadUncommitted,
+            fetch_wait_ms_max: 500,
+            fetch_bytes_min: 1,
+            fetch_bytes_max: 50 << 20,
+            partition_bytes_max: 1 << 20,
+            offset_reset: OffsetReset::Latest,
+            group: None,
+        }
+    }
+}
+
+/// Where reading stands in a partition.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// The next offset to read; none until it is found.
+    offset: Option<Offset>,
+    /// Whether the committed offset counts no more, so that the reset decides.
+    must_reset: bool,
+    leader_epoch: LeaderEpoch,
+    /// No fetch before this.
+    retry_at: Mono,
+}
+
+impl Position {
+    const UNKNOWN: Position = Position {
+        offset: None,
+        must_reset: false,
+        leader_epoch: -1,
+        retry_at: Mono::START,
+    };
+}
+
+/// Reads records. Work happens in [`Consumer::poll`], but for a member's heartbeats.
+#[derive(Debug)]
+pub struct Consumer {
+    client: Client,
+    config: ConsumerConfig,
+    positions: BTreeMap<NamedPartition, Position>,
+    fetches: BTreeMap<NodeId, Fetch>,
+    membership: Option<Membership>,
+    next_auto_commit: Mono,
+}
+
+/// A fetch whose answer is awaited, with the offsets that it asked for.
+#[derive(Debug)]
+struct Fetch {
+    reply: Reply<FetchRequest>,
+    asked: BTreeMap<NamedPartition, Offset>,
+}
+
+impl Consumer {
+    /// A consumer on the client's connections, which reads nothing yet.
+    pub fn new(client: &Client, config: ConsumerConfig) -> Consumer {
+        Consumer {
+            client: client.clone(),
+            config,
+            positions: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            membership: None,
+            next_auto_commit: Mono::START,
+        }
+    }
+
+    /// Reads these partitions from now on and no others, without taking part in a group.
+    pub fn assign(&mut self, partitions: &[NamedPartition]) {
+        self.membership = None;
+        self.set_partitions(partitions);
+    }
+
+    /// Takes part in the group of the settings, asking for these topics.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the settings name no group.
+    pub fn subscribe(&mut self, topics: &[&str]) -> Result<(), Error> {
+        let group = self.config.group.clone();
+        let group = group.ok_or(Error::Invalid("a subscription needs a group"))?;
+        let topics = topics.iter().map(|&topic| topic.to_owned()).collect();
+        self.membership = Some(Membership::new(&self.client, group, topics));
+        self.set_partitions(&[]);
+        Ok(())
+    }
+
+    /// Keeps the positions of partitions that were read before.
+    fn set_partitions(&mut self, partitions: &[NamedPartition]) {
+        let wanted: BTreeSet<_> = partitions.iter().cloned().collect();
+        self.positions.retain(|key, _| wanted.contains(key));
+        for partition in wanted {
+            self.positions.entry(partition).or_insert(Position::UNKNOWN);
+        }
+    }
+
+    /// The partitions that are read.
+    pub fn assignment(&self) -> Vec<NamedPartition> {
+        self.positions.keys().cloned().collect()
+    }
+
+    /// Reads the partition from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is not assigned.
+    pub fn seek(&mut self, partition: &NamedPartition, offset: Offset) -> Result<(), Error> {
+        let position = self
+            .positions
+            .get_mut(partition)
+            .ok_or(Error::Invalid("the partition is not assigned"))?;
+        *position = Position {
+            offset: Some(offset),
+            ..Position::UNKNOWN
+        };
+        Ok(())
+    }
+
+    /// The next offset to read of each partition where it is known.
+    pub fn positions(&self) -> BTreeMap<NamedPartition, Offset> {
+        let known = self.positions.iter();
+        known
+            .filter_map(|(key, position)| Some((key.clone(), position.offset?)))
+            .collect()
+    }
+
+    /// The next records, waiting for at most `timeout_ms` milliseconds; none if there were none in time. Joining the
+    /// group may take longer.
+    ///
+    /// # Errors
+    /// What trying again cannot cure. The consumer may go on.
+    pub async fn poll(&mut self, timeout_ms: u64) -> Result<Vec<ConsumedRecord>, Error> {
+        let millis = i64::try_from(timeout_ms).unwrap_or(i64::MAX);
+        let deadline = self.client.clock().mono().plus_millis(millis);
+        loop {
+            self.take_part().await?;
+            self.auto_commit().await?;
+            let prepared = self.prepare().await;
+            if let Err(error) = prepared {
+                self.heed(error)?;
+            }
+            let wake = self.next_retry().min(deadline);
+            let woken = self.wait(wake).await;
+            if let Some((node, answer)) = woken {
+                let fetch = self.fetches.remove(&node);
+                let asked = fetch.map(|fetch| fetch.asked).unwrap_or_default();
+                let records = match answer {
+                    Ok(response) => self.take_answer(asked, response)?,
+                    Err(error) => {
+                        self.delay(asked.keys());
+                        self.heed(error)?;
+                        Vec::new()
+                    }
+                };
+                if !records.is_empty() {
+                    return Ok(records);
+                }
+            }
+            if self.client.clock().mono() >= deadline {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    /// Passes over what trying again may cure.
+    fn heed(&self, error: Error) -> Result<(), Error> {
+        if !error.is_retriable() {
+            return Err(error);
+        }
+        if error.is_stale_metadata() {
+            self.client.expire_metadata();
+        }
+        Ok(())
+    }
+
+    /// No fetch of these partitions for a moment.
+    fn delay<'a>(&mut self, partitions: impl Iterator<Item = &'a NamedPartition>) {
+        let wait = self.client.next_wait(&mut self.client.backoff());
+        let retry_at = self.client.clock().mono() + wait;
+        for partition in partitions {
+            if let Some(position) = self.positions.get_mut(partition) {
+                position.retry_at = retry_at;
+            }
+        }
+    }
+
+    fn next_retry(&self) -> Mono {
+        let now = self.client.clock().mono();
+        let asked: BTreeSet<_> = self
+            .fetches
+            .values()
+            .flat_map(|fetch| fetch.asked.keys())
+            .collect();
+        let waiting = self
+            .positions
+            .iter()
+            .filter(|(key, _)| !asked.contains(key));
+        let moments = waiting.map(|(_, position)| position.retry_at);
+        // What could be fetched already waits for its broker's answer.
+        moments
+            .filter(|&moment| moment > now)
+            .min()
+            .unwrap_or(Mono::NEVER)
+    }
+
+    /// Joins the group if need be.
+    async fn take_part(&mut self) -> Result<(), Error> {
+        let Some(membership) = &self.membership else {
+            return Ok(());
+        };
+        membership.check()?;
+        if !membership.must_join() {
+            return Ok(());
+        }
+        let may_commit =
+            membership.is_joined() && membership.config.auto_commit_interval_ms.is_some();
+        if may_commit {
+            self.commit_as_member().await?;
+        }
+        let Some(membership) = &mut self.membership else {
+            return Ok(());
+        };
+        let assigned = membership.join().await?;
+        // Somebody else may have read on in the meantime.
+        self.positions.clear();
+        self.set_partitions(&assigned);
+        Ok(())
+    }
+
+    async fn auto_commit(&mut self) -> Result<(), Error> {
+        let interval_ms = self
+            .membership
+            .as_ref()
+            .and_then(|membership| membership.config.auto_commit_interval_ms);
+        let now = self.client.clock().mono();
+        let Some(interval_ms) = interval_ms.filter(|_| now >= self.next_auto_commit) else {
+            return Ok(());
+        };
+        let millis = i64::try_from(interval_ms).unwrap_or(i64::MAX);
+        self.next_auto_commit = now.plus_millis(millis);
+        self.commit_as_member().await
+    }
+
+    /// Commits the positions; a refusal because the group moved on is left to the next join.
+    async fn commit_as_member(&mut self) -> Result<(), Error> {
+        match self.commit().await {
+            Err(error) => {
+                let moved_on = matches!(
+                    error.code(),
+                    Some(
+                        ErrorCode::RebalanceInProgress
+                            | ErrorCode::IllegalGeneration
+                            | ErrorCode::UnknownMemberId
+                    )
+                );
+                if moved_on { Ok(()) } else { self.heed(error) }
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Commits the next offset to read of every partition for the group.
+    ///
+    /// # Errors
+    /// Those of the request; `REBALANCE_IN_PROGRESS`, `ILLEGAL_GENERATION`, `UNKNOWN_MEMBER_ID` if the group moved on.
+    pub async fn commit(&mut self) -> Result<(), Error> {
+        let offsets = self
+            .positions
+            .iter()
+            .filter_map(|(key, position)| {
+                let committed = CommittedOffset {
+                    offset: position.offset?,
+                    leader_epoch: position.leader_epoch,
+                    metadata: String::new(),
+                };
+                Some((key.clone(), committed))
+            })
+            .collect();
+        self.commit_offsets(&offsets).await
+    }
+
+    /// Commits these offsets for the group, as a member if the consumer is one.
+    ///
+    /// # Errors
+    /// As [`Consumer::commit`]; [`Error::Invalid`] if the settings name no group.
+    pub async fn commit_offsets(
+        &mut self,
+        offsets: &BTreeMap<NamedPartition, CommittedOffset>,
+    ) -> Result<(), Error> {
+        let group = self.config.group.as_ref();
+        let group = group.ok_or(Error::Invalid("a commit needs a group"))?;
+        let committer = match &self.membership {
+            Some(membership) => membership.committer(),
+            None => crate::offsets::Committer::outsider(),
+        };
+        let result = self
+            .client
+            .commit_offsets(&group.group_id, &committer, offsets)
+            .await;
+        if let (Err(error), Some(membership)) = (&result, &self.membership) {
+            membership.heed(error);
+        }
+        result
+    }
+
+    /// Finds unknown positions and sends the fetches that may leave.
+    async fn prepare(&mut self) -> Result<(), Error> {
+        self.find_positions().await?;
+        for (node, request, asked) in self.fetch_requests().await? {
+            let limit_ms = FETCH_GRACE_MS + self.config.fetch_wait_ms_max.max(0) as u64;
+            let submitted = async {
+                let connection = self.client.connection(node, Lane::Fetch).await?;
+                connection.submit_within(&request, limit_ms).await
+            };
+            match submitted.await {
+                Ok(reply) => drop(self.fetches.insert(node, Fetch { reply, asked })),
+                Err(error) => {
+                    self.delay(asked.keys());
+                    self.heed(error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn find_positions(&mut self) -> Result<(), Error> {
+        let now = self.client.clock().mono();
+        let unknown: Vec<_> = self
+            .positions
+            .iter()
+            .filter(|(_, position)| position.offset.is_none() && position.retry_at <= now)
+            .map(|(key, position)| (key.clone(), position.must_reset))
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut to_reset = Vec::new();
+        let mut to_look_up = Vec::new();
+        for (key, must_reset) in unknown {
+            if must_reset || self.config.group.is_none() {
+                to_reset.push(key);
+            } else {
+                to_look_up.push(key);
+            }
+        }
+        if let Some(group) = self
+            .config
+            .group
+            .as_ref()
+            .filter(|_| !to_look_up.is_empty())
+        {
+            let group_id = &group.group_id;
+            let committed = self
+                .client
+                .committed_offsets(group_id, Some(&to_look_up), true)
+                .await?;
+            for key in to_look_up {
+                match committed.get(&key) {
+                    Some(committed) => self.seek(&key, committed.offset)?,
+                    None => to_reset.push(key),
+                }
+            }
+        }
+        self.reset(to_reset).await
+    }
+
+    async fn reset(&mut self, partitions: Vec<NamedPartition>) -> Result<(), Error> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let spec = match self.config.offset_reset {
+            OffsetReset::Earliest => OffsetSpec::Earliest,
+            OffsetReset::Latest => OffsetSpec::Latest,
+            OffsetReset::None => return Error::check(ErrorCode::OffsetOutOfRange.code()),
+        };
+        let asked = partitions.into_iter().map(|key| (key, spec)).collect();
+        let found = self
+            .client
+            .list_offsets(&asked, self.config.isolation)
+            .await?;
+        for (key, listed) in found {
+            let offset = listed.offset.ok_or(Error::Incomplete("an offset"))?;
+            self.seek(&key, offset)?;
+        }
+        Ok(())
+    }
+
+    /// A fetch for each broker that leads something and has no fetch of ours.
+    async fn fetch_requests(
+        &mut self,
+    ) -> Result<Vec<(NodeId, FetchRequest, BTreeMap<NamedPartition, Offset>)>, Error> {
+        let now = self.client.clock().mono();
+        let ready: Vec<_> = self
+            .positions
+            .iter()
+            .filter(|(_, position)| position.retry_at <= now)
+            .filter_map(|(key, position)| Some((key.clone(), position.offset?)))
+            .collect();
+        let mut topics: BTreeMap<NodeId, BTreeMap<String, FetchTopic>> = BTreeMap::new();
+        let mut asked: BTreeMap<NodeId, BTreeMap<NamedPartition, Offset>> = BTreeMap::new();
+        for (key, offset) in ready {
+            let leader = match self.client.leader(&key.0, key.1).await {
+                Ok(leader) => leader,
+                Err(error) => {
+                    self.delay([&key].into_iter());
+                    self.heed(error)?;
+                    continue;
+                }
+            };
+            if self.fetches.contains_key(&leader.node) {
+                continue;
+            }
+            let topic = topics.entry(leader.node).or_default();
+            let topic = topic.entry(key.0.clone()).or_insert_with(|| FetchTopic {
+                topic: key.0.clone(),
+                topic_id: leader.topic_id,
+                ..FetchTopic::default()
+            });
+            topic.partitions.push(FetchPartition {
+                partition: key.1,
+                current_leader_epoch: leader.epoch,
+                fetch_offset: offset,
+                partition_max_bytes: self.config.partition_bytes_max,
+                ..FetchPartition::default()
+            });
+            asked.entry(leader.node).or_default().insert(key, offset);
+        }
+        let mut requests = Vec::new();
+        for (node, topics) in topics {
+            let topics = topics.into_values().collect();
+            let asked = asked.remove(&node).unwrap_or_default();
+            requests.push((node, self.fetch_request(topics), asked));
+        }
+        Ok(requests)
+    }
+
+    /// A fetch outside of sessions.
+    fn fetch_request(&self, topics: Vec<FetchTopic>) -> FetchRequest {
+        FetchRequest {
+            max_wait_ms: self.config.fetch_wait_ms_max,
+            min_bytes: self.config.fetch_bytes_min,
+            max_bytes: self.config.fetch_bytes_max,
+            isolation_level: self.config.isolation as i8,
+            session_id: 0,
+            session_epoch: -1,
+            topics,
+            ..FetchRequest::default()
+        }
+    }
+
+    /// Waits for the first answer, for a change of the group, or until `until`.
+    async fn wait(&mut self, until: Mono) -> Option<(NodeId, Result<FetchResponse, Error>)> {
+        let fetches = &mut self.fetches;
+        let answer = poll_fn(|cx| {
+            for (&node, fetch) in fetches.iter_mut() {
+                if let Poll::Ready(answer) = Pin::new(&mut fetch.reply).poll(cx) {
+                    return Poll::Ready((node, answer));
+                }
+            }
+            Poll::Pending
+        });
+        let changed = async {
+            match &self.membership {
+                Some(membership) => membership.changed().await,
+                None => pending().await,
+            }
+        };
+        select! {
+            biased;
+            answer = answer => Some(answer),
+            () = changed => None,
+            () = sleep_until(self.client.clock(), until) => None,
+        }
+    }
+
+    fn take_answer(
+        &mut self,
+        asked: BTreeMap<NamedPartition, Offset>,
+        response: FetchResponse,
+    ) -> Result<Vec<ConsumedRecord>, Error> {
+        if let Err(error) = Error::check(response.error_code) {
+            self.delay(asked.keys());
+            self.heed(error)?;
+            return Ok(Vec::new());
+        }
+        let mut records = Vec::new();
+        for topic in response.responses {
+            // Since version 13 topics go by their ids.
+            let name = if topic.topic.is_empty() {
+                let metadata = self.client.metadata();
+                metadata.topic_name(topic.topic_id).map(str::to_owned)
+            } else {
+                Some(topic.topic)
+            };
+            let Some(name) = name else {
+                self.client.expire_metadata();
+                continue;
+            };
+            for partition in topic.partitions {
+                let key = (name.clone(), partition.partition_index);
+                // What was moved by a seek or a rebalance in the meantime is fetched anew.
+                let position = self
+                    .positions
+                    .get(&key)
+                    .and_then(|position| position.offset);
+                if let Some(&from) = asked.get(&key)
+                    && position == Some(from)
+                {
+                    records.append(&mut self.take_partition(&key, from, partition)?);
+                }
+            }
+        }
+        Ok(records)
+    }
+
+    fn take_partition(
+        &mut self,
+        key: &NamedPartition,
+        from: Offset,
+        answer: PartitionData,
+    ) -> Result<Vec<ConsumedRecord>, Error> {
+        if let Err(error) = Error::check(answer.error_code) {
+            if error.code() == Some(ErrorCode::OffsetOutOfRange)
+                && self.config.offset_reset != OffsetReset::None
+            {
+                let position = Position {
+                    must_reset: true,
+                    ..Position::UNKNOWN
+                };
+                self.positions.insert(key.clone(), position);
+                return Ok(Vec::new());
+            }
+            self.delay([key].into_iter());
+            self.heed(error)?;
+            return Ok(Vec::new());
+        }
+        let Some(Records::Bytes(bytes)) = answer.records else {
+            return Ok(Vec::new());
+        };
+        let aborted = answer.aborted_transactions.unwrap_or_default();
+        let fetched = read_records(key, bytes, from, self.config.isolation, &aborted)?;
+        if let (Some(next), Some(position)) = (fetched.next_offset, self.positions.get_mut(key)) {
+            position.offset = Some(next.max(from));
+            position.leader_epoch = fetched.leader_epoch.unwrap_or(position.leader_epoch);
+        }
+        Ok(fetched.records)
+    }
+
+    /// Commits if the settings say so, and leaves the group.
+    ///
+    /// # Errors
+    /// Those of the commit and of leaving.
+    pub async fn close(mut self) -> Result<(), Error> {
+        let commits = self.membership.as_ref().is_some_and(|membership| {
+            membership.is_joined() && membership.config.auto_commit_interval_ms.is_some()
+        });
+        if commits {
+            self.commit_as_member().await?;
+        }
+        match &mut self.membership {
+            Some(membership) => membership.leave().await,
+            None => Ok(()),
+        }
+    }
+}

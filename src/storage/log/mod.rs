@@ -1,0 +1,398 @@
+//! One partition's log.
+
+mod aborted;
+mod append;
+mod close;
+mod core;
+mod delete;
+mod job;
+mod open;
+mod recover;
+#[cfg(test)]
+mod recover_tests;
+mod retention;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod truncate;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use types::{Now, Offset, Uuid};
+
+use self::append::Plan;
+use self::core::Core;
+use crate::config::LogConfig;
+use crate::directory::LogDirectory;
+use crate::error::AppendError;
+use crate::flush::{FlushHandle, FlushedLog};
+use crate::names::{FileKind, PartitionName};
+use crate::partition_files::PartitionFiles;
+use crate::segment::Segment;
+use crate::view::LogView;
+
+pub use self::append::{AppendBatch, Appended};
+pub(crate) use self::core::Shared;
+pub use self::delete::DeletedLog;
+pub use self::job::{Finished, LogJob};
+pub use self::open::Recovered;
+pub use self::recover::truncate_fenced;
+pub use self::retention::Retained;
+pub use self::truncate::Truncated;
+
+/// One partition's log, owned by one shard.
+///
+/// Reading goes through [`Log::view`] and needs no borrow. What changes the log is a [`LogJob`]: one at a time for
+/// each log, any number of logs at once. Flushing is no job: it goes on beside appending.
+///
+/// # Panics
+/// Every `begin_*` panics if a job has not been [finished](Log::finish).
+#[derive(Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    topic_id: Option<Uuid>,
+    config: LogConfig,
+    /// Taken along by a running job.
+    core: Option<Box<Core>>,
+    /// A job was begun and has not been finished.
+    is_busy: bool,
+    published: Published,
+    /// Rises with each truncation: a flush begun before one proves nothing after it.
+    generation: u64,
+    flushed_offset: Offset,
+    /// Bytes appended since the log was opened, and how many of them a completed flush covers.
+    appended_bytes: u64,
+    flushed_bytes: u64,
+    /// Segments with bytes that no completed flush covers.
+    unsynced: Vec<Arc<Segment>>,
+    /// Rises with each change of names in the partition's directory, and the last of them that a flush covers.
+    names_version: u64,
+    names_synced: u64,
+    /// The partition's own directory and its metadata file have not been synced yet.
+    is_directory_unsynced: bool,
+}
+
+/// What views show.
+#[derive(Debug, Clone)]
+struct Published {
+    /// Empty while a truncation or deletion is under way.
+    segments: Arc<Vec<Arc<Segment>>>,
+    log_start_offset: Offset,
+    log_end_offset: Offset,
+    /// Where whole batches end in the last segment, in bytes.
+    end_position: u64,
+}
+
+impl Log {
+    fn from_core(
+        core: Box<Core>,
+        topic_id: Option<Uuid>,
+        config: LogConfig,
+        flushed_offset: Offset,
+    ) -> Log {
+        let published = Published {
+            segments: Arc::new(core.segments.clone()),
+            log_start_offset: core.log_start_offset,
+            log_end_offset: core.log_end_offset,
+            end_position: core.active().size_bytes(),
+        };
+        Log {
+            shared: core.shared.clone(),
+            topic_id,
+            config,
+            core: Some(core),
+            is_busy: false,
+            published,
+            generation: 0,
+            flushed_offset,
+            appended_bytes: 0,
+            flushed_bytes: 0,
+            unsynced: Vec::new(),
+            names_version: 0,
+            names_synced: 0,
+            is_directory_unsynced: false,
+        }
+    }
+
+    /// The partition.
+    pub fn name(&self) -> &PartitionName {
+        &self.shared.name
+    }
+
+    pub(crate) fn is_same(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    /// The topic's id, if the partition's directory says it.
+    pub fn topic_id(&self) -> Option<Uuid> {
+        self.topic_id
+    }
+
+    /// The log directory it is in.
+    pub fn directory(&self) -> &LogDirectory {
+        &self.shared.directory
+    }
+
+    /// The partition's own directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// The configs in force.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Changes the configs, from the next job on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// The first offset of the log.
+    pub fn log_start_offset(&self) -> Offset {
+        self.published.log_start_offset
+    }
+
+    /// The offset at which the next batch may begin.
+    pub fn log_end_offset(&self) -> Offset {
+        self.published.log_end_offset
+    }
+
+    /// Everything below this offset survives a power cut.
+    pub fn flushed_offset(&self) -> Offset {
+        self.flushed_offset
+    }
+
+    /// How many truncations there have been.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes appended that no completed flush covers.
+    pub fn unflushed_bytes(&self) -> u64 {
+        self.appended_bytes - self.flushed_bytes
+    }
+
+    /// Whether a flush has anything to do.
+    pub fn needs_flush(&self) -> bool {
+        !self.unsynced.is_empty() || self.names_version > self.names_synced
+    }
+
+    /// Bytes of all segments. While a truncation or deletion is under way, zero.
+    pub fn size_bytes(&self) -> u64 {
+        self.published
+            .segments
+            .iter()
+            .map(|segment| segment.size_bytes())
+            .sum()
+    }
+
+    /// How many segments there are. While a truncation or deletion is under way, none.
+    pub fn segment_count(&self) -> usize {
+        self.published.segments.len()
+    }
+
+    /// Whether a job is under way.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// A look at the log as it is now: cheap, and usable from every core without the log.
+    pub fn view(&self) -> LogView {
+        LogView {
+            segments: self.published.segments.clone(),
+            directory: self.shared.directory.clone(),
+            log_start_offset: self.published.log_start_offset,
+            log_end_offset: self.published.log_end_offset,
+            segments_end_offset: self.published.log_end_offset,
+            end_position: self.published.end_position,
+        }
+    }
+
+    /// The small files beside the segments: epoch history and producer snapshots.
+    pub fn partition_files(&self) -> PartitionFiles {
+        PartitionFiles::new(self.shared.clone())
+    }
+
+    /// Takes the core for a job that runs without the log.
+    fn begin(&mut self) -> Box<Core> {
+        assert!(!self.is_busy, "a log has one job at a time");
+        self.is_busy = true;
+        self.core.take().expect("an idle log has its core")
+    }
+
+    /// Withdraws the log from readers while a job replaces segments under it, and forgets who else holds them.
+    fn withdraw(&mut self) {
+        self.published.segments = Arc::new(Vec::new());
+        self.unsynced.clear();
+    }
+
+    /// Begins to append batches at exactly the offsets in their headers, none below the log end offset. Either all
+    /// are appended or none.
+    ///
+    /// The write has often ended when this returns: see [`LogJob::try_take`].
+    pub fn begin_append(
+        &mut self,
+        now: Now,
+        batches: Vec<AppendBatch>,
+    ) -> LogJob<Result<Appended, AppendError>> {
+        assert!(!self.is_busy, "a log has one job at a time");
+        let core = self.core.as_deref_mut().expect("an idle log has its core");
+        self.is_busy = true;
+        if let Err(failure) = self.shared.directory.check() {
+            return LogJob::done(Err(failure.into()));
+        }
+        let mut plan = match Plan::new(core, &self.config, now, batches) {
+            Err(error) => return LogJob::done(Err(error)),
+            Ok(plan) if plan.is_empty() => return LogJob::done(Ok(plan.appended())),
+            Ok(plan) => plan,
+        };
+        let state = core.active().state();
+        let (position, is_index_due) = (state.size_bytes, state.offset_index.is_due());
+        drop(state);
+        let file = core
+            .active()
+            .slot(FileKind::Log)
+            .get()
+            .filter(|_| !is_index_due);
+        let write = file.and_then(|file| Some((file, plan.take_single_write()?)));
+        let Some((file, chunks)) = write else {
+            let core = self.core.take().expect("it was there");
+            return LogJob::running(append::run(core, plan));
+        };
+        let mut completion = file.write_at(position, chunks);
+        match completion.try_take() {
+            Some(Ok(())) => LogJob::done(Ok(append::finish_single(core, &plan))),
+            Some(error) => {
+                let core = self.core.take().expect("it was there");
+                LogJob::running(append::end_single(core, plan, async { error }))
+            }
+            None => {
+                let core = self.core.take().expect("it was there");
+                LogJob::running(append::end_single(core, plan, completion))
+            }
+        }
+    }
+
+    /// Ends a job: what it did becomes visible in the log. Gives the job's result.
+    pub fn finish<T>(&mut self, finished: Finished<T>) -> T {
+        assert!(self.is_busy, "only a job that was begun can be finished");
+        if let Some(core) = finished.core {
+            self.core = Some(core);
+        }
+        self.is_busy = false;
+        self.publish();
+        finished.result
+    }
+
+    fn publish(&mut self) {
+        let core = self
+            .core
+            .as_deref_mut()
+            .expect("a finished job has brought it back");
+        let published = &mut self.published;
+        if core.is_list_changed || published.segments.is_empty() {
+            core.is_list_changed = false;
+            published.segments = Arc::new(core.segments.clone());
+        }
+        published.log_start_offset = core.log_start_offset;
+        published.log_end_offset = core.log_end_offset;
+        published.end_position = core.active().size_bytes();
+        self.names_version += u64::from(std::mem::take(&mut core.are_names_changed));
+        self.shared
+            .directory
+            .add_unflushed(core.appended_bytes - self.appended_bytes);
+        self.appended_bytes = core.appended_bytes;
+        for segment in core.written.drain(..) {
+            segment.slot(FileKind::Log).set_unsynced(true);
+            if !self
+                .unsynced
+                .iter()
+                .any(|known| Arc::ptr_eq(known, &segment))
+            {
+                self.unsynced.push(segment);
+            }
+        }
+        if std::mem::take(&mut core.is_all_flushed) {
+            self.flushed_offset = core.log_end_offset;
+            self.shared
+                .directory
+                .remove_unflushed(self.unflushed_bytes());
+            self.flushed_bytes = self.appended_bytes;
+            self.names_synced = self.names_version;
+            self.is_directory_unsynced = false;
+            for segment in self.unsynced.drain(..) {
+                segment.slot(FileKind::Log).set_unsynced(false);
+            }
+        }
+    }
+
+    /// Begins to flush what has been appended so far: a handle for [`crate::flush_all`], whose answer goes back to
+    /// [`Log::complete_flush`]. Several flushes of a log may be under way.
+    pub fn begin_flush(&mut self) -> FlushHandle {
+        FlushHandle {
+            shared: self.shared.clone(),
+            generation: self.generation,
+            end_offset: self.published.log_end_offset,
+            appended_bytes: self.appended_bytes,
+            segments: self
+                .unsynced
+                .iter()
+                .map(|segment| (segment.clone(), segment.size_bytes()))
+                .collect(),
+            active_base_offset: self
+                .published
+                .segments
+                .last()
+                .map_or(0, |active| active.base_offset()),
+            names_version: (self.names_version > self.names_synced).then_some(self.names_version),
+            is_directory_new: self.is_directory_unsynced,
+        }
+    }
+
+    /// Takes the end of a flush into account; gives the flushed offset. A flush begun before a truncation proves
+    /// nothing, and a failed one has closed the log directory.
+    pub fn complete_flush(&mut self, flushed: &FlushedLog) -> Offset {
+        let handle = &flushed.handle;
+        if handle.generation != self.generation || flushed.result.is_err() {
+            return self.flushed_offset;
+        }
+        self.flushed_offset = self.flushed_offset.max(handle.end_offset);
+        let newly_flushed = handle.appended_bytes.saturating_sub(self.flushed_bytes);
+        self.shared.directory.remove_unflushed(newly_flushed);
+        self.flushed_bytes += newly_flushed;
+        for (segment, size_bytes) in &handle.segments {
+            let is_rolled = segment.base_offset() < handle.active_base_offset;
+            if segment.size_bytes() == *size_bytes && (!is_rolled || segment.are_indexes_written())
+            {
+                segment.slot(FileKind::Log).set_unsynced(false);
+                self.unsynced.retain(|known| !Arc::ptr_eq(known, segment));
+            }
+        }
+        self.shared.directory.files().close_idle();
+        self.names_synced = self.names_synced.max(handle.names_version.unwrap_or(0));
+        self.is_directory_unsynced &= !handle.is_directory_new;
+        self.raise_proven_offset();
+        self.flushed_offset
+    }
+
+    /// Lets recovery trust what is flushed, up to the first ended segment whose indexes wait for space.
+    fn raise_proven_offset(&self) {
+        let waiting = self.unsynced.iter().filter(|segment| {
+            !self
+                .published
+                .segments
+                .last()
+                .is_some_and(|active| Arc::ptr_eq(active, segment))
+                && !segment.are_indexes_written()
+        });
+        let proven = waiting
+            .map(|segment| segment.base_offset())
+            .fold(self.flushed_offset, Offset::min);
+        self.shared
+            .directory
+            .recovery_points()
+            .set(&self.shared.name, proven);
+    }
+}

@@ -1,0 +1,326 @@
+//! Making and opening logs.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use runtime::disk::OpenMode;
+use types::{LeaderEpoch, Now, Offset, Uuid};
+
+use super::Log;
+use super::core::{Core, Shared};
+use super::recover::{Recovery, first_to_check};
+use super::scan::BadBatch;
+use crate::config::LogConfig;
+use crate::directory::LogDirectory;
+use crate::error::{OpenError, WriteError};
+use crate::names::{
+    FileKind, PARTITION_METADATA, PartitionFile, PartitionName, parse_partition_file,
+};
+use crate::segment::SegmentState;
+use crate::text::{format_partition_metadata, parse_partition_metadata, utf8};
+
+/// What opening a log found and did.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recovered {
+    /// Whether the log was trusted without checking batches.
+    pub was_clean: bool,
+    /// Bytes of batches whose checksums were compared.
+    pub checked_bytes: u64,
+    /// Bytes cut off behind the last good batch of a segment.
+    pub cut_bytes: u64,
+    /// Segments dropped behind a cut.
+    pub dropped_segments: usize,
+    /// Bytes of the dropped segments.
+    pub dropped_bytes: u64,
+    /// Why there was a cut.
+    pub cut_reason: Option<String>,
+    /// Segments whose indexes were made anew.
+    pub rebuilt_indexes: usize,
+    /// Leader epochs seen in the batches that were walked over, each with its first batch's base offset: the end of
+    /// the epoch history, should the file of it lack something.
+    pub epochs: Vec<(LeaderEpoch, Offset)>,
+}
+
+/// What is in a partition's directory.
+#[derive(Default)]
+struct Content {
+    segments: Vec<Offset>,
+    /// Index files without a log file.
+    orphans: Vec<String>,
+    leftovers: Vec<String>,
+    swap: Option<String>,
+    has_metadata: bool,
+}
+
+impl Log {
+    /// Makes the log of a new partition. Cheap: the directory and its metadata file, none of them synced; the first
+    /// flush does that. The first append makes the log file.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn create(
+        directory: &LogDirectory,
+        name: &PartitionName,
+        topic_id: Uuid,
+        config: LogConfig,
+        now: Now,
+    ) -> Result<Log, WriteError> {
+        directory.check()?;
+        let shared = shared(directory, name);
+        // What a deleted partition of this name had reached must not be believed of this one.
+        for checkpoint in [directory.recovery_points(), directory.log_starts()] {
+            if checkpoint.get(name).is_some() {
+                checkpoint.remove(name);
+                directory.persist(checkpoint).await?;
+            }
+        }
+        directory.high_watermarks().remove(name);
+        let path = shared.path.join(PARTITION_METADATA);
+        let disk = shared.disk();
+        let make = async || {
+            disk.create_dir_all(&*shared.path).await?;
+            let file = disk.open(&path, OpenMode::Truncate).await?;
+            file.write_at(0, vec![Bytes::from(format_partition_metadata(topic_id))])
+                .await
+        };
+        make()
+            .await
+            .map_err(|error| shared.write_error("creating", &path, &error))?;
+        let segment = shared.segment(0, SegmentState::empty(now.wall.as_millis()));
+        let core = Box::new(Core::new(shared, vec![segment], 0, 0));
+        let mut log = Log::from_core(core, Some(topic_id), config, 0);
+        log.is_directory_unsynced = true;
+        log.names_version = 1;
+        Ok(log)
+    }
+
+    /// Opens the log of a partition found in the directory. After a clean stop it is trusted; else the segments from
+    /// the proven offset on are checked batch by batch, and the log is cut at the first bad one.
+    ///
+    /// Before this returns, all of the log is durable.
+    ///
+    /// # Errors
+    /// [`OpenError::Fenced`] if there is damage below the proven offset; [`OpenError`].
+    pub async fn open(
+        directory: &LogDirectory,
+        name: &PartitionName,
+        config: LogConfig,
+        was_clean: bool,
+        now: Now,
+    ) -> Result<(Log, Recovered), OpenError> {
+        directory.check()?;
+        let shared = shared(directory, name);
+        let content = list(&shared).await?;
+        if let Some(swap) = content.swap {
+            let reason = "an unfinished compaction of Kafka's: start Kafka on it once".to_owned();
+            return Err(OpenError::Unreadable {
+                path: shared.path.join(swap),
+                reason,
+            });
+        }
+        remove_all(&shared, content.leftovers.iter().chain(&content.orphans)).await?;
+        let topic_id = match content.has_metadata {
+            true => Some(read_topic_id(&shared).await?),
+            false => None,
+        };
+        let mut recovery = Recovery {
+            shared: &shared,
+            config: &config,
+            now,
+            proven_offset: directory.recovery_points().get(name).unwrap_or(0),
+            recovered: Recovered {
+                was_clean,
+                ..Recovered::default()
+            },
+            segments: Vec::new(),
+            next_offset: 0,
+        };
+        let known_start = directory.log_starts().get(name).unwrap_or(0);
+        recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);
+        recovery.run(&content.segments, was_clean).await?;
+        let Recovery {
+            segments,
+            recovered,
+            next_offset,
+            ..
+        } = recovery;
+        let first_base = segments
+            .first()
+            .map_or(known_start, |first| first.base_offset());
+        let log_start = known_start.max(first_base);
+        let core = if segments.is_empty() || log_start > next_offset {
+            start_empty(&shared, &config, now, segments, log_start).await?
+        } else {
+            Core::new(shared.clone(), segments, log_start, next_offset)
+        };
+        if recovered.rebuilt_indexes > 0 || recovered.cut_reason.is_some() {
+            let synced = shared.disk().sync_dir(&*shared.path).await;
+            synced.map_err(|error| directory.fail("syncing", &shared.path, &error))?;
+        }
+        let end = core.log_end_offset;
+        directory.recovery_points().set(name, end);
+        Ok((
+            Log::from_core(Box::new(core), topic_id, config, end),
+            recovered,
+        ))
+    }
+}
+
+impl Recovery<'_> {
+    async fn run(&mut self, bases: &[Offset], was_clean: bool) -> Result<(), OpenError> {
+        let first_checked = if was_clean {
+            bases.len()
+        } else {
+            first_to_check(bases, self.proven_offset)
+        };
+        for (index, base) in bases.iter().enumerate() {
+            let mut bad = None;
+            let is_active = index + 1 == bases.len();
+            if index < first_checked {
+                bad = self.trust(*base, is_active).await?;
+                if let Some(damage) = bad.take_if(|bad| bad.offset >= self.proven_offset) {
+                    tracing::warn!(?damage, "a log that was stopped cleanly is checked");
+                    self.recovered.was_clean = false;
+                    bad = self.check(*base, is_active).await?;
+                }
+            } else {
+                bad = bad.or(self.check(*base, is_active).await?);
+            }
+            if let Some(bad) = bad {
+                if bad.offset < self.proven_offset {
+                    return Err(self.fence(bad));
+                }
+                return self.drop_behind(bases, bad).await;
+            }
+        }
+        if self.next_offset < self.proven_offset {
+            let last = bases.last().map(|last| FileKind::Log.file_name(*last));
+            let path = last.map_or(self.shared.path.to_path_buf(), |name| {
+                self.shared.path.join(name)
+            });
+            let position = self
+                .segments
+                .last()
+                .map_or(0, |segment| segment.size_bytes());
+            let reason = "the log ends there".to_owned();
+            return Err(self.fence(BadBatch {
+                path,
+                position,
+                offset: self.next_offset,
+                reason,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Removes the segments behind a cut, the last one first, so that what is left is always without a hole.
+    async fn drop_behind(&mut self, bases: &[Offset], bad: BadBatch) -> Result<(), OpenError> {
+        for base in bases[self.segments.len()..].iter().rev() {
+            let path = self.shared.path.join(FileKind::Log.file_name(*base));
+            if let Ok(metadata) = self.shared.disk().metadata(&path).await {
+                self.recovered.dropped_bytes += metadata.length_bytes;
+            }
+            self.recovered.dropped_segments += 1;
+            let names = [
+                FileKind::Log,
+                FileKind::OffsetIndex,
+                FileKind::TimeIndex,
+                FileKind::TransactionIndex,
+            ];
+            remove_all(self.shared, names.map(|kind| kind.file_name(*base)).iter()).await?;
+        }
+        tracing::warn!(
+            name = %self.shared.name, offset = bad.offset, path = %bad.path.display(), position = bad.position,
+            reason = bad.reason, cut_bytes = self.recovered.cut_bytes,
+            dropped_segments = self.recovered.dropped_segments, "recovery has cut the log"
+        );
+        self.recovered.cut_reason = Some(bad.reason);
+        Ok(())
+    }
+}
+
+fn shared(directory: &LogDirectory, name: &PartitionName) -> Arc<Shared> {
+    let path: PathBuf = directory.path().join(name.to_string());
+    Arc::new(Shared {
+        name: name.clone(),
+        path: path.into(),
+        directory: directory.clone(),
+    })
+}
+
+async fn list(shared: &Shared) -> Result<Content, OpenError> {
+    let entries = shared.disk().list_dir(&*shared.path).await;
+    let entries =
+        entries.map_err(|error| shared.directory.fail("listing", &shared.path, &error))?;
+    let mut content = Content::default();
+    let mut others = Vec::new();
+    for entry in entries {
+        match parse_partition_file(&entry.name) {
+            PartitionFile::Kept(FileKind::Log, base) => content.segments.push(base),
+            PartitionFile::Kept(FileKind::ProducerSnapshot, _) => {}
+            PartitionFile::Kept(_, base) => others.push((base, entry.name)),
+            PartitionFile::Leftover => content.leftovers.push(entry.name),
+            PartitionFile::Swap(..) => content.swap = Some(entry.name),
+            PartitionFile::Other if entry.name == PARTITION_METADATA => content.has_metadata = true,
+            PartitionFile::Other => {}
+        }
+    }
+    content.segments.sort_unstable();
+    let orphans = others
+        .into_iter()
+        .filter(|(base, _)| content.segments.binary_search(base).is_err());
+    content.orphans = orphans.map(|(_, name)| name).collect();
+    Ok(content)
+}
+
+async fn read_topic_id(shared: &Shared) -> Result<Uuid, OpenError> {
+    let path = shared.path.join(PARTITION_METADATA);
+    let bytes = shared.disk().read_file(&path).await;
+    let bytes = bytes.map_err(|error| shared.directory.fail("reading", &path, &error))?;
+    let id = utf8(&bytes).and_then(parse_partition_metadata);
+    id.map_err(|error| OpenError::Unreadable {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+pub(super) async fn remove_all(
+    shared: &Shared,
+    names: impl Iterator<Item = &String>,
+) -> Result<(), WriteError> {
+    for name in names {
+        let path = shared.path.join(name);
+        match shared.disk().remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(shared.write_error("removing", &path, &error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A log without batches that begins at `offset`, in place of `segments`.
+async fn start_empty(
+    shared: &Arc<Shared>,
+    config: &LogConfig,
+    now: Now,
+    segments: Vec<Arc<crate::segment::Segment>>,
+    offset: Offset,
+) -> Result<Core, WriteError> {
+    let had_segments = !segments.is_empty();
+    for segment in segments.iter().rev() {
+        let names =
+            crate::segment::Segment::FILES.map(|kind| kind.file_name(segment.base_offset()));
+        remove_all(shared, names.iter()).await?;
+    }
+    drop(segments);
+    let segment = shared.segment(offset, SegmentState::empty(now.wall.as_millis()));
+    let mut core = Core::new(shared.clone(), vec![segment], offset, offset);
+    if had_segments || offset > 0 {
+        core.make_active_durable(config).await?;
+    }
+    Ok(core)
+}

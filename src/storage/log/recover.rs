@@ -1,0 +1,398 @@
+//! What a log is after a stop: trusted up to the proven offset, checked above it, cut where it is torn.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use protocol::records::{BATCH_HEADER_BYTES, BatchHeader};
+use runtime::disk::{File, OpenMode};
+use types::{Now, Offset, planted};
+
+use super::core::Shared;
+use super::scan::{BadBatch, Scan, ScanOptions};
+use super::{Log, Recovered};
+use crate::config::LogConfig;
+use crate::directory::LogDirectory;
+use crate::error::{Fence, OpenError};
+use crate::index::{Entry, OffsetEntry, SparseIndex, TimeEntry, decode_entries};
+use crate::names::{FileKind, PartitionName};
+use crate::segment::{Segment, SegmentState, TimestampOffset};
+
+/// The segments of a log as they are being checked, oldest first.
+pub(super) struct Recovery<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub config: &'a LogConfig,
+    pub now: Now,
+    /// Everything below is known to have been synced.
+    pub proven_offset: Offset,
+    pub recovered: Recovered,
+    /// Segments found good so far.
+    pub segments: Vec<Arc<Segment>>,
+    /// The offset after the last good batch, or the base of an empty segment behind it.
+    pub next_offset: Offset,
+}
+
+impl Recovery<'_> {
+    fn fail(
+        &self,
+        operation: &'static str,
+        path: &std::path::Path,
+        error: &io::Error,
+    ) -> OpenError {
+        OpenError::Write(self.shared.write_error(operation, path, error))
+    }
+
+    async fn open_log(&self, base_offset: Offset) -> Result<(File, PathBuf, u64), OpenError> {
+        let path = self.shared.path.join(FileKind::Log.file_name(base_offset));
+        let open = async || {
+            let file = self.shared.disk().open(&path, OpenMode::ReadWrite).await?;
+            let length = file.len()?;
+            Ok((file, length))
+        };
+        let opened = open()
+            .await
+            .map_err(|error| self.fail("opening", &path, &error));
+        opened.map(|(file, length)| (file, path, length))
+    }
+
+    /// Takes a segment whose batches are known to be good, and makes its indexes good.
+    pub async fn trust(
+        &mut self,
+        base_offset: Offset,
+        is_active: bool,
+    ) -> Result<Option<BadBatch>, OpenError> {
+        if base_offset < self.next_offset {
+            return Ok(Some(self.overlap(base_offset)));
+        }
+        let (file, path, length) = self.open_log(base_offset).await?;
+        let loaded = self.load_indexes(base_offset, &file, length).await;
+        let loaded = loaded.map_err(|error| self.fail("reading", &path, &error))?;
+        let had_indexes = loaded.is_some();
+        let Loaded {
+            state,
+            walk_offset,
+            next_offset,
+        } = loaded.unwrap_or(Loaded {
+            state: self.empty_state(),
+            walk_offset: base_offset,
+            next_offset: base_offset,
+        });
+        let options = self.options(false);
+        if had_indexes && !is_active {
+            // Its end is where the next one begins.
+            let segment = self.shared.segment(
+                base_offset,
+                SegmentState {
+                    size_bytes: length,
+                    ..state
+                },
+            );
+            self.segments.push(segment);
+            self.next_offset = next_offset;
+            return Ok(None);
+        }
+        let mut scan = Scan::new(
+            &file,
+            &path,
+            base_offset,
+            options,
+            state,
+            walk_offset,
+            &mut self.recovered.epochs,
+        );
+        let run = scan.run(length).await;
+        let (mut state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
+        run.map_err(|error| self.fail("reading", &path, &error))?;
+        if bad.is_some() {
+            return Ok(bad);
+        }
+        if !is_active {
+            state.push_time_entry(base_offset);
+            state.recent = Default::default();
+        }
+        let segment = self.shared.segment(base_offset, state);
+        if !had_indexes {
+            self.rewrite_indexes(&segment).await?;
+        }
+        self.segments.push(segment);
+        self.next_offset = next_offset.max(base_offset);
+        Ok(None)
+    }
+
+    /// Reads every batch of a segment and compares the checksums.
+    pub async fn check(
+        &mut self,
+        base_offset: Offset,
+        is_active: bool,
+    ) -> Result<Option<BadBatch>, OpenError> {
+        if base_offset < self.next_offset {
+            return Ok(Some(self.overlap(base_offset)));
+        }
+        let (file, path, length) = self.open_log(base_offset).await?;
+        let (options, state) = (self.options(true), self.empty_state());
+        let mut scan = Scan::new(
+            &file,
+            &path,
+            base_offset,
+            options,
+            state,
+            base_offset,
+            &mut self.recovered.epochs,
+        );
+        let run = scan.run(length).await;
+        let (mut state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
+        run.map_err(|error| self.fail("reading", &path, &error))?;
+        self.recovered.checked_bytes += state.size_bytes;
+        if let Some(bad) = bad {
+            if bad.offset < self.proven_offset {
+                return Ok(Some(bad));
+            }
+            return self
+                .cut(base_offset, file, length, state, next_offset, bad)
+                .await
+                .map(Some);
+        }
+        if !is_active {
+            state.push_time_entry(base_offset);
+            state.recent = Default::default();
+        }
+        self.keep_checked(base_offset, &file, state, next_offset)
+            .await?;
+        Ok(None)
+    }
+
+    /// Keeps the good part of a segment.
+    async fn keep_checked(
+        &mut self,
+        base_offset: Offset,
+        file: &File,
+        state: SegmentState,
+        next_offset: Offset,
+    ) -> Result<(), OpenError> {
+        let segment = self.shared.segment(base_offset, state);
+        self.rewrite_indexes(&segment).await?;
+        let synced = file.sync_data().await;
+        synced.map_err(|error| {
+            let path = segment.path(FileKind::Log);
+            OpenError::from(self.shared.directory.fail("syncing", &path, &error))
+        })?;
+        self.segments.push(segment);
+        self.next_offset = next_offset.max(base_offset);
+        Ok(())
+    }
+
+    /// Cuts a segment at its first bad batch.
+    async fn cut(
+        &mut self,
+        base_offset: Offset,
+        file: File,
+        length: u64,
+        mut state: SegmentState,
+        next_offset: Offset,
+        bad: BadBatch,
+    ) -> Result<BadBatch, OpenError> {
+        self.recovered.cut_bytes += length - state.size_bytes;
+        if planted!(TornTailKept) {
+            state.size_bytes = length;
+        } else {
+            let cut = file.set_len(state.size_bytes).await;
+            cut.map_err(|error| self.fail("cutting", &bad.path, &error))?;
+        }
+        self.keep_checked(base_offset, &file, state, next_offset)
+            .await?;
+        Ok(bad)
+    }
+
+    fn overlap(&self, base_offset: Offset) -> BadBatch {
+        BadBatch {
+            path: self.shared.path.join(FileKind::Log.file_name(base_offset)),
+            position: 0,
+            offset: base_offset,
+            reason: format!(
+                "the segment begins below offset {}, where the one before it ends",
+                self.next_offset
+            ),
+        }
+    }
+
+    fn options(&self, verifies_checksums: bool) -> ScanOptions {
+        ScanOptions {
+            index_interval_bytes: self.config.index_interval_bytes,
+            verifies_checksums,
+        }
+    }
+
+    fn empty_state(&self) -> SegmentState {
+        SegmentState::empty(self.now.wall.as_millis())
+    }
+
+    /// The error for a bad batch below the proven offset.
+    pub fn fence(&self, bad: BadBatch) -> OpenError {
+        let BadBatch {
+            path,
+            position,
+            offset,
+            reason,
+        } = bad;
+        OpenError::Fenced(Box::new(Fence {
+            path,
+            position,
+            offset,
+            proven_offset: self.proven_offset,
+            reason,
+        }))
+    }
+
+    /// What the indexes of a segment say, and the offset after the last batch they know; `None` if there are none or
+    /// they are wrong. What lies behind their last entry is yet to be walked over.
+    async fn load_indexes(
+        &self,
+        base_offset: Offset,
+        file: &File,
+        length: u64,
+    ) -> io::Result<Option<Loaded>> {
+        let Some((offset_count, offset_last)) = self
+            .last_entry::<OffsetEntry>(FileKind::OffsetIndex, base_offset)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let Some((time_count, time_last)) = self
+            .last_entry::<TimeEntry>(FileKind::TimeIndex, base_offset)
+            .await?
+        else {
+            return Ok(None);
+        };
+        let mut state = self.empty_state();
+        state.offset_index = SparseIndex::in_file(offset_count, offset_last);
+        state.time_index = SparseIndex::in_file(time_count, time_last);
+        if let Some(time) = time_last {
+            let offset = base_offset + i64::from(time.relative_offset);
+            state.max_timestamp = TimestampOffset {
+                timestamp: time.timestamp,
+                offset,
+            };
+        }
+        let Some(entry) = offset_last else {
+            // Too small for an entry, or the entries are lost: the walk tells.
+            let is_small = length <= 2 * self.config.index_interval_bytes.max(4096);
+            let is_sound = is_small && (length == 0 || time_last.is_some());
+            return Ok(is_sound.then_some(Loaded {
+                state,
+                walk_offset: base_offset,
+                next_offset: base_offset,
+            }));
+        };
+        let position = u64::from(entry.position);
+        let bytes = file.read_at(position, BATCH_HEADER_BYTES).await?;
+        let header = BatchHeader::parse(&bytes).ok().filter(|header| {
+            header.check().is_ok()
+                && header.last_offset() == base_offset + i64::from(entry.relative_offset)
+                && position + header.size_bytes() as u64 <= length
+        });
+        let Some(header) = header.filter(|_| time_last.is_some()) else {
+            return Ok(None);
+        };
+        // The walk begins with the entry's batch and finds no entry due there again.
+        state.size_bytes = position;
+        state.first_timestamp = first_timestamp(file).await?;
+        Ok(Some(Loaded {
+            state,
+            walk_offset: header.base_offset,
+            next_offset: header.next_offset(),
+        }))
+    }
+
+    /// How many entries an index file has, and the last; `None` if it is missing or its length or last entry cannot
+    /// be right.
+    async fn last_entry<E: Entry>(
+        &self,
+        kind: FileKind,
+        base_offset: Offset,
+    ) -> io::Result<Option<(u32, Option<E>)>> {
+        let path = self.shared.path.join(kind.file_name(base_offset));
+        let bytes = match self.shared.disk().read_file(&path).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            bytes => bytes?,
+        };
+        if bytes.len() % E::SIZE_BYTES != 0
+            || !crate::index::is_in_order(decode_entries::<E>(&bytes))
+        {
+            return Ok(None);
+        }
+        let count = bytes.len() / E::SIZE_BYTES;
+        Ok(Some((count as u32, decode_entries::<E>(&bytes).last())))
+    }
+
+    /// Replaces the index files by what a scan has found.
+    async fn rewrite_indexes(&mut self, segment: &Arc<Segment>) -> Result<(), OpenError> {
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = segment.path(kind);
+            match self.shared.disk().remove_file(&path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.fail("removing", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        self.recovered.rebuilt_indexes += usize::from(!segment.state().offset_index.is_empty());
+        match segment.write_indexes().await {
+            // They wait in memory for space.
+            Err(error) if crate::error::is_no_space(&error) => Ok(()),
+            written => written.map_err(|error| {
+                self.fail("writing", &segment.path(FileKind::OffsetIndex), &error)
+            }),
+        }
+    }
+}
+
+/// What the indexes of a segment say.
+struct Loaded {
+    /// Up to and without the batch of the last entry.
+    state: SegmentState,
+    /// That batch's base offset.
+    walk_offset: Offset,
+    /// The offset after that batch.
+    next_offset: Offset,
+}
+
+async fn first_timestamp(file: &File) -> io::Result<Option<i64>> {
+    let bytes = file.read_at(0, BATCH_HEADER_BYTES).await?;
+    Ok(BatchHeader::parse(&bytes)
+        .ok()
+        .map(|header| header.max_timestamp))
+}
+
+/// Opens a log that [`Log::open`] refuses as fenced, and cuts it at the damage: all from there on is lost. Only at an
+/// operator's explicit wish.
+///
+/// # Errors
+/// [`OpenError`], other than [`OpenError::Fenced`].
+pub async fn truncate_fenced(
+    directory: &LogDirectory,
+    name: &PartitionName,
+    config: LogConfig,
+    now: Now,
+) -> Result<(Log, Recovered), OpenError> {
+    loop {
+        match Log::open(directory, name, config.clone(), false, now).await {
+            Err(OpenError::Fenced(fence)) => {
+                tracing::warn!(%name, offset = fence.offset, "cutting a fenced log");
+                // Each round goes further down, so this ends.
+                assert!(
+                    directory.recovery_points().lower(name, fence.offset),
+                    "a fence is below the proven offset"
+                );
+                directory.persist(directory.recovery_points()).await?;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The index of the segment from which on batches are checked, among segments of these bases.
+pub(super) fn first_to_check(bases: &[Offset], proven_offset: Offset) -> usize {
+    bases
+        .partition_point(|base| *base <= proven_offset)
+        .saturating_sub(1)
+}
