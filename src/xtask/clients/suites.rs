@@ -26,8 +26,10 @@ pub const PROFILE: &[(&str, &str)] = &[
 
 const PARTITIONS_4: &[(&str, &str)] = &[("num.partitions", "4")];
 
-const SHORT_SESSIONS: &[(&str, &str)] =
-    &[("num.partitions", "4"), ("group.min.session.timeout.ms", "1000")];
+const SHORT_SESSIONS: &[(&str, &str)] = &[
+    ("num.partitions", "4"),
+    ("group.min.session.timeout.ms", "1000"),
+];
 
 /// Every suite, the quick ones first.
 pub const SUITES: &[Suite] = &[
