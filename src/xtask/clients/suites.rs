@@ -12,6 +12,8 @@ pub struct Suite {
     pub jars: bool,
     /// The broker's configs, beside those of [`PROFILE`].
     pub profile: &'static [(&'static str, &'static str)],
+    /// The port that its tests take for granted; used if nobody listens there.
+    pub port: Option<u16>,
     /// How long it may take, installing and building included.
     pub seconds_max: u64,
 }
@@ -57,12 +59,15 @@ pub const SUITES: &[Suite] = &[
         PARTITIONS_4,
         1800,
     ),
-    suite(
-        "rust-rdkafka",
-        &[("make", "--version"), ("cc", "--version")],
-        &[("num.partitions", "3")],
-        1500,
-    ),
+    Suite {
+        port: Some(9092),
+        ..suite(
+            "rust-rdkafka",
+            &[("make", "--version"), ("cc", "--version")],
+            &[("num.partitions", "3")],
+            1500,
+        )
+    },
 ];
 
 const JAVA: &[(&str, &str)] = &[
@@ -82,6 +87,7 @@ const fn suite(
         name,
         needs,
         jars: false,
+        port: None,
         profile,
         seconds_max,
     }
