@@ -234,7 +234,13 @@ mod tests {
             ("an unexplained miss", "a", "", "ok a\nFAIL b x", false),
             ("reported twice", "a", "", "ok a\nok a", false),
             ("nothing passes", "", "`b`", "FAIL b x", false),
-            ("did not end", "a", "`suite-completed`", "ok a\nFAIL suite-completed x", false),
+            (
+                "did not end",
+                "a",
+                "`suite-completed`",
+                "ok a\nFAIL suite-completed x",
+                false,
+            ),
             ("comments", "# list\na # why", "", "ok a", true),
         ];
         for (story, listed, findings, output, good) in cases {
