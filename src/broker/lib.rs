@@ -2,6 +2,10 @@
 //!
 //! Start at [`node`], the composition root; then `shard/`, where partitions live, and `server/`, where requests come from.
 
+/// A node's config file, parsed and checked.
+pub mod config {
+    pub use controller::configs::{StaticConfig, StaticConfigError, Warning};
+}
 pub mod core;
 pub mod handlers;
 mod housekeeping;

@@ -58,6 +58,10 @@ pub struct Ready {
     pub log_directories: Vec<PathBuf>,
     /// Drawn anew by each start.
     pub incarnation_id: Uuid,
+    /// How long the start took, in milliseconds.
+    pub after_millis: f64,
+    /// Whether topics are of the class *flushed* unless they say otherwise.
+    pub is_flushed: bool,
 }
 
 /// Why a node could not start, or had to end.

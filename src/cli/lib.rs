@@ -1,6 +1,42 @@
-//! The command line of `millrace`: one binary, one subcommand per job.
+//! The command line of `millrace`: one binary, one subcommand a job.
+
+mod config;
+mod format;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A distributed event-streaming broker that speaks Apache Kafka's protocol.
+#[derive(Parser)]
+#[command(name = "millrace", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One module each.
+#[derive(Subcommand)]
+enum Command {
+    /// Run a broker. Without arguments: one node on 127.0.0.1:9092, data in ./millrace-data, formatted at its first start.
+    Serve(serve::Arguments),
+    /// Format the log directories of a node.
+    Format(format::Arguments),
+}
 
 /// Runs the command line with the arguments of the process.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Format(arguments) => format::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

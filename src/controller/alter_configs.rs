@@ -6,8 +6,8 @@ use protocol::stored::ConfigRecord;
 use types::NodeId;
 
 use crate::configs::{
-    ConfigError, ConfigKey, ConfigType, Reason, UpdateMode, append_list, broker_key, subtract_list,
-    topic_keys, validate_topic_configs,
+    ConfigError, ConfigKey, ConfigType, Reason, UpdateMode, append_list, broker_key,
+    parse_overrides, subtract_list, topic_keys, validate_topic_configs,
 };
 use crate::controller::{Controller, Decision};
 use crate::error::AlterConfigError;
@@ -18,6 +18,8 @@ use crate::request::{
     ResourceName, Response,
 };
 
+/// The one text with a grammar of its own among the broker configs that may change at any time.
+const CONNECTION_OVERRIDES: &str = "max.connections.per.ip.overrides";
 /// Number of the resource type "loggers of a broker".
 const BROKER_LOGGER: i8 = 8;
 
@@ -284,6 +286,13 @@ fn validate_broker_configs(touched: &ConfigMap) -> Result<(), AlterConfigError> 
                 return Err(AlterConfigError::BrokerValue(error));
             }
             Err(error) => return Err(error.into()),
+        }
+        if key.name == CONNECTION_OVERRIDES && parse_overrides(value).is_none() {
+            return Err(AlterConfigError::BrokerValue(ConfigError::Value {
+                key: name.clone(),
+                value: value.clone(),
+                allowed: "must be a list of address:number with commas".to_owned(),
+            }));
         }
         // Keys of this kind would have an effect that a running broker of ours does not follow.
         if matches!(

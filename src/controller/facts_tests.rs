@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use types::Uuid;
 
 use crate::configs::{BrokerConfigView, ConfigEntry, describe_broker, describe_topic};
 use crate::features::{self, supported_features};
@@ -212,6 +213,62 @@ fn operations_leave_the_topics_and_configs_that_they_leave_in_kafka() {
         all
     };
     assert_eq!(configs(&ours), configs(&kafkas));
+}
+
+/// A record with the ids that each run draws anew left out.
+fn without_ids(record: &MetadataRecord) -> MetadataRecord {
+    let mut record = record.clone();
+    match &mut record {
+        MetadataRecord::Topic(topic) => topic.topic_id = Uuid::ZERO,
+        MetadataRecord::Partition(partition) => {
+            partition.topic_id = Uuid::ZERO;
+            partition.directories.fill(Uuid::ZERO);
+        }
+        _ => {}
+    }
+    record
+}
+
+/// Whether only Kafka takes what led to this record, or the test does not compare it.
+fn is_kafkas_alone(record: &MetadataRecord) -> bool {
+    match record {
+        MetadataRecord::Config(config) => {
+            matches!(config.resource_type, 16 | 32) || config.name == "no.such"
+        }
+        MetadataRecord::NoOp(_) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn operations_write_the_records_that_kafka_writes() {
+    let mut cluster = Cluster::started();
+    cluster.keep_log();
+    for row in rows(include_str!("facts/operations.tsv")) {
+        // The one number of threads that only we take.
+        if row[0] != "alter broker: =num.io.threads=40" {
+            cluster.operate(row[0]);
+        }
+    }
+    let ours: Vec<_> = cluster
+        .log()
+        .iter()
+        .flat_map(|(_, records)| records)
+        .map(without_ids)
+        .collect();
+    let batches = read_log(OPERATIONS_LOG);
+    let operations = batches
+        .iter()
+        .filter(|b| (10..91).contains(&b.position.base_offset));
+    let kafkas: Vec<_> = operations
+        .flat_map(|batch| &batch.records)
+        .filter(|record| !is_kafkas_alone(record))
+        .map(without_ids)
+        .collect();
+    for (index, (ours, kafkas)) in ours.iter().zip(&kafkas).enumerate() {
+        assert_eq!(ours, kafkas, "record {index}");
+    }
+    assert_eq!(ours.len(), kafkas.len());
 }
 
 /// What records do to brokers and leaders, in short.

@@ -82,7 +82,11 @@ fn run(cluster: &mut Cluster, incarnation: &mut u128, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_snapshot_replays_to_the_same_image(steps in prop::collection::vec(step(), 0..40)) {

@@ -3,9 +3,9 @@
 use types::{ErrorCode, Uuid};
 
 use crate::configs::TopicConfig;
-use crate::image::{ConfigResource, DIRECTORY_UNASSIGNED};
+use crate::image::{ConfigResource, DIRECTORY_UNASSIGNED, NO_LEADER};
 use crate::request::*;
-use crate::test_support::Cluster;
+use crate::test_support::{Cluster, registration};
 
 fn topic(name: &str, partitions: i32) -> CreatableTopic {
     CreatableTopic {
@@ -141,6 +141,52 @@ fn defaults_come_from_the_broker() {
 }
 
 #[test]
+fn what_brokers_are_told_while_they_run_is_checked() {
+    let mut cluster = Cluster::started();
+    for (operation, expected) in [
+        (
+            "alter broker: =max.connections.per.ip.overrides=10.0.0.1:5,::1:6",
+            "NONE",
+        ),
+        (
+            "alter broker: =max.connections.per.ip.overrides=10.0.0.1",
+            "INVALID_REQUEST",
+        ),
+        ("alter broker:1 =listeners=PLAINTEXT://:1", "INVALID_CONFIG"),
+        (
+            "alter broker:1 =listener.name.plaintext.ssl.keystore.type=PEM",
+            "NONE",
+        ),
+        (
+            "alter broker: =listener.name.plaintext.ssl.keystore.type=PEM",
+            "INVALID_REQUEST",
+        ),
+        (
+            "alter broker:1 =listener.name.plaintext.max.connections=5",
+            "INVALID_CONFIG",
+        ),
+        ("alter broker:1 =cordoned.log.dirs=/data", "INVALID_CONFIG"),
+        ("alter broker: +log.cleanup.policy=compact", "NONE"),
+        ("alter broker: +log.retention.ms=5", "INVALID_CONFIG"),
+        ("alter broker:1 !no.such", "NONE"),
+    ] {
+        assert_eq!(cluster.operate(operation).0, expected, "{operation}");
+    }
+    let image = cluster.controller.image();
+    let policy = image.config_value(&ConfigResource::broker_default(), "log.cleanup.policy");
+    assert_eq!(policy, Some("delete,compact"));
+}
+
+#[test]
+fn a_wrong_default_is_refused_like_a_wrong_number() {
+    let mut cluster = Cluster::started();
+    let configs = &mut cluster.controller.config.static_configs;
+    configs.insert("default.replication.factor".to_owned(), "0".to_owned());
+    let refused = ErrorCode::InvalidReplicationFactor;
+    assert_eq!(create(&mut cluster, vec![topic("a", 1)]).0, [refused]);
+}
+
+#[test]
 fn nothing_is_placed_on_a_fenced_broker() {
     let mut cluster = Cluster::started();
     let epoch = cluster.register(2);
@@ -189,6 +235,108 @@ fn nothing_is_placed_on_a_fenced_broker() {
         create(&mut cluster, vec![topic("a", 1)]).0,
         [ErrorCode::None]
     );
+}
+
+/// Registers and unfences one more broker; returns its epoch.
+fn add_broker(cluster: &mut Cluster, id: i32) -> i64 {
+    let Request::RegisterBroker(first) = registration(u128::from(id.unsigned_abs())) else {
+        panic!("a registration is a registration");
+    };
+    let request = RegisterBroker {
+        broker_id: id,
+        ..first
+    };
+    let (response, _) = cluster.ask(&Request::RegisterBroker(request));
+    let Response::RegisterBroker(Ok(epoch)) = response else {
+        panic!("{response:?}")
+    };
+    beat(cluster, id, epoch, false);
+    epoch
+}
+
+fn beat(cluster: &mut Cluster, id: i32, epoch: i64, want_fence: bool) {
+    let (response, _) = cluster.ask(&Request::BrokerHeartbeat(BrokerHeartbeat {
+        broker_id: id,
+        broker_epoch: epoch,
+        current_metadata_offset: cluster.next_offset,
+        want_fence,
+        want_shut_down: false,
+        cordoned_log_dirs: Vec::new(),
+    }));
+    assert!(
+        matches!(response, Response::BrokerHeartbeat(Ok(_))),
+        "{response:?}"
+    );
+}
+
+#[test]
+fn a_fenced_leader_leaves_the_isr_and_the_last_one_stays_in_it() {
+    let mut cluster = Cluster::started();
+    let second = add_broker(&mut cluster, 2);
+    let third = add_broker(&mut cluster, 3);
+    cluster.operate("create a assign=0:2,3");
+    let state = |cluster: &Cluster| {
+        let image = cluster.controller.image();
+        let partition = image.topic("a").unwrap().partition(0).cloned().unwrap();
+        (
+            partition.leader,
+            partition.isr.clone(),
+            partition.leader_epoch,
+            partition.partition_epoch,
+        )
+    };
+    assert_eq!(state(&cluster), (2, vec![2, 3], 0, 0));
+    beat(&mut cluster, 2, second, true);
+    assert_eq!(state(&cluster), (3, vec![3], 1, 1));
+    beat(&mut cluster, 3, third, true);
+    assert_eq!(
+        state(&cluster),
+        (NO_LEADER, vec![3], 2, 2),
+        "only it has all records"
+    );
+    beat(&mut cluster, 2, second, false);
+    assert_eq!(
+        state(&cluster),
+        (NO_LEADER, vec![3], 2, 2),
+        "who left the ISR may not lead"
+    );
+    beat(&mut cluster, 3, third, false);
+    assert_eq!(state(&cluster), (3, vec![3], 3, 3));
+}
+
+#[test]
+fn replicas_are_spread_over_brokers() {
+    let mut cluster = Cluster::started();
+    for id in [2, 3] {
+        add_broker(&mut cluster, id);
+    }
+    cluster.operate("create a partitions=6 rf=2");
+    let image = cluster.controller.image();
+    let mut led = [0; 4];
+    for partition in image.topic("a").unwrap().partitions.values() {
+        led[usize::try_from(partition.leader).unwrap()] += 1;
+        assert_eq!(partition.replicas[0], partition.leader);
+        assert!(partition.replicas.len() == 2 && partition.replicas[0] != partition.replicas[1]);
+    }
+    assert_eq!(led, [0, 2, 2, 2]);
+    assert_eq!(
+        cluster.operate("create b partitions=1 rf=4").0,
+        "INVALID_REPLICATION_FACTOR"
+    );
+}
+
+#[test]
+fn a_deleted_topic_hinders_no_other_name() {
+    let mut cluster = Cluster::started();
+    for (operation, expected) in [
+        ("create a.b partitions=1", "NONE"),
+        ("create a_b partitions=1", "INVALID_TOPIC_EXCEPTION"),
+        ("delete a.b", "NONE"),
+        ("create a_b partitions=1", "NONE"),
+        ("create a.b partitions=1", "INVALID_TOPIC_EXCEPTION"),
+    ] {
+        assert_eq!(cluster.operate(operation).0, expected, "{operation}");
+    }
 }
 
 #[test]

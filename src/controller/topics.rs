@@ -247,7 +247,11 @@ fn assign(
         number if number >= 1 => i64::from(number),
         _ => return Err(CreateTopicError::ReplicationFactor),
     };
-    let replicas = i16::try_from(replicas).map_err(|_| CreateTopicError::ReplicationFactor)?;
+    // The broker's default may be any number, and is checked like one that was asked for.
+    let replicas = i16::try_from(replicas)
+        .ok()
+        .filter(|&replicas| replicas >= 1);
+    let replicas = replicas.ok_or(CreateTopicError::ReplicationFactor)?;
     let count = match topic.num_partitions {
         -1 => view.number("num.partitions"),
         number if number >= 1 => i64::from(number),

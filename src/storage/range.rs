@@ -37,7 +37,8 @@ impl FileRange {
 
     /// Begins to read the first bytes of the range, at most `bytes_max`.
     pub fn read_front(&self, bytes_max: usize) -> Completion<Bytes> {
-        self.file.read_at(self.offset, bytes_max.min(self.length_bytes as usize))
+        self.file
+            .read_at(self.offset, bytes_max.min(self.length_bytes as usize))
     }
 
     /// Drops the first `bytes` of the range, which were read; says whether nothing is left.
@@ -47,7 +48,10 @@ impl FileRange {
     pub fn advance(&mut self, bytes: usize) -> bool {
         let bytes = u32::try_from(bytes).expect("a range is below 4 GiB");
         self.offset += u64::from(bytes);
-        self.length_bytes = self.length_bytes.checked_sub(bytes).expect("no more than there is");
+        self.length_bytes = self
+            .length_bytes
+            .checked_sub(bytes)
+            .expect("no more than there is");
         self.length_bytes == 0
     }
 

@@ -68,8 +68,8 @@ pub(super) fn parse_listeners(texts: &Texts) -> Result<Listeners, StaticConfigEr
         ));
     }
     unique("listeners", &text, &all)?;
-    let controller_names =
-        split_list(&value(texts, "controller.listener.names").unwrap_or_default());
+    let names = value(texts, "controller.listener.names").unwrap_or_default();
+    let controller_names = split_list(&names.to_ascii_uppercase());
     let is_controller = |listener: &Listener| controller_names.contains(&listener.name);
     let (controller, broker): (Vec<_>, Vec<_>) = all.into_iter().partition(is_controller);
     if broker.is_empty() {

@@ -83,11 +83,9 @@ impl Stream {
     /// A read that was not filled has emptied the socket: what comes later raises a new event, and the next read
     /// need not ask the system only to hear that there is nothing.
     fn forget_readable(&self) {
-        let nothing = self
-            .inner
-            .try_io(Interest::READABLE, || -> io::Result<()> {
-                Err(io::ErrorKind::WouldBlock.into())
-            });
+        let nothing = self.inner.try_io(Interest::READABLE, || -> io::Result<()> {
+            Err(io::ErrorKind::WouldBlock.into())
+        });
         debug_assert!(nothing.is_err(), "nothing was read");
     }
 

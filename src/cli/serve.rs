@@ -1,0 +1,141 @@
+//! `millrace serve`: runs a broker until it is asked to end.
+
+use anyhow::{Result, bail};
+use broker::config::StaticConfig;
+use broker::node::{NodeConfig, Ready, RunningNode};
+use broker::server::authorizer::{Authorizer, Quotas};
+use runtime::Clock;
+use runtime::disk::Disk;
+use tracing_subscriber::EnvFilter;
+use types::Prng;
+
+use crate::config::ConfigArguments;
+
+/// Bytes that requests and responses may hold unless told otherwise.
+const MEMORY_BYTES_MAX: usize = 512 << 20;
+/// The share of the process's descriptors that segments may hold open.
+const OPEN_FILES_SHARE: u64 = 2;
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What `serve` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// How log lines look. What is logged is set by RUST_LOG, by default warnings and more.
+    #[arg(long, value_enum, default_value = "human")]
+    log_format: LogFormat,
+    /// Cores to run on; by default all that the process may use.
+    #[arg(long)]
+    cores: Option<usize>,
+    /// Bytes that requests and responses may hold.
+    #[arg(long, default_value_t = MEMORY_BYTES_MAX)]
+    memory_bytes: usize,
+}
+
+/// Serves.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    start_log(arguments.log_format);
+    runtime::task::block_on(async {
+        let node = start(arguments).await?;
+        println!("{}", ready_line(&node.ready));
+        let shared = std::sync::Arc::clone(&node.shared);
+        let terminated = runtime::task::spawn_local(async move {
+            match runtime::signal::terminated().await {
+                Ok(()) => tracing::info!("asked to end"),
+                Err(error) => tracing::error!(%error, "signals cannot be received"),
+            }
+            shared.stop();
+        });
+        let ended = node.ended().await;
+        terminated.abort();
+        Ok(ended?)
+    })
+}
+
+fn start_log(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+async fn start(arguments: &Arguments) -> Result<RunningNode> {
+    let (disk, clock) = (Disk::new(), Clock::start());
+    let (config, warnings) = arguments.config.read(&disk).await?;
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    let seed = runtime::entropy();
+    if arguments.config.is_embedded() {
+        let mut prng = Prng::new(seed, "format");
+        broker::node::format(&disk, &config, None, clock.now(), &mut prng).await?;
+    }
+    let cores = arguments.cores.unwrap_or_else(runtime::process::core_count);
+    if cores == 0 {
+        bail!("--cores 0: at least one core is needed");
+    }
+    let node =
+        broker::node::start(node_config(arguments, config, disk, clock, seed, cores)).await?;
+    Ok(node)
+}
+
+fn node_config(
+    arguments: &Arguments,
+    config: StaticConfig,
+    disk: Disk,
+    clock: Clock,
+    seed: u64,
+    cores: usize,
+) -> NodeConfig {
+    let open_files_max = runtime::process::open_files_max() / OPEN_FILES_SHARE;
+    NodeConfig {
+        config,
+        disk,
+        clock,
+        seed,
+        cores,
+        open_files_max: usize::try_from(open_files_max).unwrap_or(usize::MAX),
+        memory_bytes_max: arguments.memory_bytes,
+        authorizer: Authorizer::AllowAll,
+        quotas: Quotas::Unlimited,
+        observer: None,
+    }
+}
+
+/// One line: where, when, and what an acknowledgement means.
+fn ready_line(ready: &Ready) -> String {
+    let listeners: Vec<String> = ready
+        .listeners
+        .iter()
+        .map(|(name, address)| format!("{name}://{address}"))
+        .collect();
+    format!(
+        "millrace is ready: {} after {:.0} ms, cluster {}, durability {} (acks=all means {})",
+        listeners.join(","),
+        ready.after_millis,
+        ready.cluster_id,
+        if ready.is_flushed {
+            "flushed"
+        } else {
+            "replicated"
+        },
+        if ready.is_flushed {
+            "on disk"
+        } else {
+            "in memory"
+        },
+    )
+}
