@@ -27,6 +27,7 @@ pub mod offsets;
 mod partitioner;
 pub mod producer;
 mod sender;
+mod session;
 #[cfg(test)]
 mod tests;
 

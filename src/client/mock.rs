@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -45,7 +46,7 @@ pub(crate) enum Fault {
     Disconnect,
     /// Does what was asked, then closes the connection instead of answering.
     DoAndDisconnect,
-    /// Never answers, on this connection.
+    /// Neither answers nor reads on, on this connection.
     Silence,
     /// Answers with another correlation id.
     WrongCorrelation,
@@ -110,6 +111,7 @@ impl MockBroker {
         let accepting = spawn_local(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                stream.set_nodelay(true).unwrap();
                 shared.connections.set(shared.connections.get() + 1);
                 let connection = Connection {
                     state: Rc::clone(&shared),
@@ -184,7 +186,7 @@ impl Connection {
         let answer = self.answer(api, &header, decoder, fault);
         match fault {
             Fault::DoAndDisconnect => return false,
-            Fault::Silence => return true,
+            Fault::Silence => return pending().await,
             Fault::WrongCorrelation => header.correlation_id ^= 1,
             Fault::Announce(length) => {
                 let announced = Bytes::copy_from_slice(&length.to_be_bytes());

@@ -201,7 +201,11 @@ fn millrace(root: &Path, address: SocketAddr, settings: &[(String, String)]) -> 
     command.arg("serve");
     let listeners = ("listeners".to_owned(), format!("PLAINTEXT://{address}"));
     let id = ("node.id".to_owned(), "0".to_owned());
-    for (key, value) in settings.iter().chain([&listeners, &id]) {
+    let advertised = (
+        "advertised.listeners".to_owned(),
+        format!("PLAINTEXT://{address}"),
+    );
+    for (key, value) in settings.iter().chain([&listeners, &advertised, &id]) {
         command.arg("--override").arg(format!("{key}={value}"));
     }
     Ok(command)
