@@ -116,7 +116,7 @@ fn must_be_empty(group: &DescribedGroup) -> Result<()> {
     let count = group.members.len();
     if count > 0 {
         let id = &group.group_id;
-        bail!("group {id} has {count} members: its offsets move only when they have left");
+        bail!("group {id} has members ({count}): its offsets move only when they have left");
     }
     Ok(())
 }
