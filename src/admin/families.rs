@@ -104,7 +104,11 @@ fn requests(node: &NodeShared) -> Vec<Family> {
     };
     let mut points: Vec<_> = node.metrics.requests.seen().map(point).collect();
     // Kafka counts a Fetch once more by who asks: here nobody but consumers does.
-    let fetches = node.metrics.requests.seen().find(|(api, _)| *api == "Fetch");
+    let fetches = node
+        .metrics
+        .requests
+        .seen()
+        .find(|(api, _)| *api == "Fetch");
     points.extend(fetches.map(|(_, seen)| point(("FetchConsumer", seen))));
     vec![Family {
         name: "kafka_network_requestmetrics_requests",
@@ -259,7 +263,10 @@ fn directories(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
     let unflushed = indexes().map(|index| {
         let bytes = node.directories[index].unflushed_bytes();
         let labels = vec![("directory", path(index))];
-        (labels, Value::Gauge(i64::try_from(bytes).unwrap_or(i64::MAX)))
+        (
+            labels,
+            Value::Gauge(i64::try_from(bytes).unwrap_or(i64::MAX)),
+        )
     });
     let free = indexes().filter_map(|index| {
         let bytes = scrape.free_bytes.get(index).copied().flatten()?;

@@ -22,7 +22,12 @@ async fn start_node(folder: &tempfile::TempDir) -> RunningNode {
     let listeners: BTreeMap<String, String> = texts
         .iter()
         .filter(|(key, _)| key.ends_with("listeners"))
-        .map(|(key, value)| (key.clone(), value.replace(":9092", ":0").replace(":9093", ":0")))
+        .map(|(key, value)| {
+            (
+                key.clone(),
+                value.replace(":9092", ":0").replace(":9093", ":0"),
+            )
+        })
         .collect();
     texts.extend(listeners);
     let (config, _) = StaticConfig::parse(&texts).expect("the embedded config");
@@ -88,7 +93,10 @@ fn a_node_is_measured_and_asked_how_it_is() {
             "millrace_memory_budget_limit_bytes 1048576",
             "# EOF",
         ] {
-            assert!(metrics.lines().any(|found| found == line), "{line} in {metrics}");
+            assert!(
+                metrics.lines().any(|found| found == line),
+                "{line} in {metrics}"
+            );
         }
         let (status, _) = get(http.address(), "/nothing").await;
         assert_eq!(status, "HTTP/1.1 404 Not Found");
@@ -113,7 +121,10 @@ fn a_node_that_has_ended_is_neither_live_nor_ready() {
         for path in ["/livez", "/readyz"] {
             let (status, answer) = get(http.address(), path).await;
             assert_eq!(status, "HTTP/1.1 503 Service Unavailable", "{path}");
-            assert!(answer.ends_with("the controller is not available\n"), "{answer}");
+            assert!(
+                answer.ends_with("the controller is not available\n"),
+                "{answer}"
+            );
         }
         http.stop().await;
     });
@@ -129,7 +140,10 @@ fn an_address_in_use_is_an_error_that_names_it() {
             .expect("HTTP");
         let again = serve_http(http.address(), Arc::clone(&node.shared)).await;
         let error = again.err().expect("the address is taken").to_string();
-        assert!(error.starts_with(&format!("HTTP at {}: ", http.address())), "{error}");
+        assert!(
+            error.starts_with(&format!("HTTP at {}: ", http.address())),
+            "{error}"
+        );
         http.stop().await;
         node.shared.stop();
         node.ended().await.expect("a clean end");
