@@ -17,9 +17,13 @@ const END: &str = "<!-- made by `cargo test --test docs`: end -->";
 
 /// Puts `made` between the markers of a document, or compares it with what is there.
 fn check(document: &str, made: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(document);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(document);
     let present = std::fs::read_to_string(&path).expect("the document is there");
-    let (head, rest) = present.split_once(BEGIN).expect("the first marker is there");
+    let (head, rest) = present
+        .split_once(BEGIN)
+        .expect("the first marker is there");
     let (_, tail) = rest.split_once(END).expect("the second marker is there");
     let fresh = format!("{head}{BEGIN}\n\n{made}\n{END}{tail}");
     if std::env::var_os("MILLRACE_UPDATE_DOCS").is_some() {
@@ -35,7 +39,8 @@ fn check(document: &str, made: &str) {
 #[test]
 fn protocol_matrix_is_fresh() {
     let routes = broker::handlers::routes();
-    let mut table = String::from("| key | API | Kafka 4.3.1 | served | told |\n|---|---|---|---|---|\n");
+    let mut table =
+        String::from("| key | API | Kafka 4.3.1 | served | told |\n|---|---|---|---|---|\n");
     for &key in ApiKey::ALL {
         let schema = key.versions();
         let (served, told) = match routes.get(key) {
@@ -43,8 +48,12 @@ fn protocol_matrix_is_fresh() {
             None => ("-".to_owned(), "-".to_owned()),
         };
         let (code, name) = (key.code(), key.name());
-        writeln!(table, "| {code} | {name} | {} | {served} | {told} |", range(&schema))
-            .expect("a string can be written to");
+        writeln!(
+            table,
+            "| {code} | {name} | {} | {served} | {told} |",
+            range(&schema)
+        )
+        .expect("a string can be written to");
     }
     check("PROTOCOL.md", &table);
 }
@@ -59,13 +68,24 @@ fn range(versions: &std::ops::RangeInclusive<i16>) -> String {
 #[test]
 fn config_tables_are_fresh() {
     let mut made = String::new();
-    for (title, keys) in [("Topic configs", topic_keys()), ("Broker configs", broker_keys())] {
+    for (title, keys) in [
+        ("Topic configs", topic_keys()),
+        ("Broker configs", broker_keys()),
+    ] {
         let shown = keys.values().filter(|key| !key.internal);
         let (acted, others): (Vec<_>, Vec<_>) = shown.partition(|key| key.effect == Effect::Acted);
-        write!(made, "### {title} that are acted upon\n\n{}\n", acted_table(&acted))
-            .expect("a string can be written to");
-        write!(made, "### {title} that are not acted upon\n\n{}\n", other_table(&others))
-            .expect("a string can be written to");
+        write!(
+            made,
+            "### {title} that are acted upon\n\n{}\n",
+            acted_table(&acted)
+        )
+        .expect("a string can be written to");
+        write!(
+            made,
+            "### {title} that are not acted upon\n\n{}\n",
+            other_table(&others)
+        )
+        .expect("a string can be written to");
     }
     check("OPERATIONS.md", made.trim_end());
 }
@@ -88,7 +108,8 @@ fn acted_table(keys: &[&ConfigKey]) -> String {
 }
 
 fn other_table(keys: &[&ConfigKey]) -> String {
-    let mut table = String::from("| key | default | may be set to | because |\n|---|---|---|---|\n");
+    let mut table =
+        String::from("| key | default | may be set to | because |\n|---|---|---|---|\n");
     for key in keys {
         let (allowed, reason) = match &key.effect {
             Effect::Acted => unreachable!("these are in the other table"),
@@ -98,8 +119,13 @@ fn other_table(keys: &[&ConfigKey]) -> String {
             }
             Effect::Only(values, reason) => (format!("`{}`", values.join("`, `")), reason.text()),
         };
-        writeln!(table, "| `{}` | {} | {allowed} | {reason} |", key.name, default(key))
-            .expect("a string can be written to");
+        writeln!(
+            table,
+            "| `{}` | {} | {allowed} | {reason} |",
+            key.name,
+            default(key)
+        )
+        .expect("a string can be written to");
     }
     table
 }
