@@ -1,0 +1,4 @@
+//! The broker over loopback: a node in this process, a raw client on its port, one module a story.
+
+mod api_versions;
+mod harness;
