@@ -114,7 +114,19 @@ impl FileCache {
         if let Some(file) = segment.slot(kind).get() {
             return Ok(file);
         }
-        let file = self.inner.disk.open(segment.path(kind), mode).await?;
+        let opened = self.inner.disk.open(segment.path(kind), mode).await;
+        let file = match opened {
+            // Retention may be about to say that it has renamed the file.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::ReadWrite =>
+            {
+                self.inner
+                    .disk
+                    .open(segment.deleted_path(kind), mode)
+                    .await?
+            }
+            file => file?,
+        };
         // The mark is set before another file takes the name: unmarked, this file is still the segment's.
         if segment.is_replaced() {
             return Err(io::ErrorKind::NotFound.into());
