@@ -3,6 +3,7 @@
 mod config;
 mod format;
 mod serve;
+mod truncate_fenced;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Format the log directories of a node.
     Format(format::Arguments),
+    /// Cut a partition's log where it is damaged. The broker must be stopped.
+    TruncateFenced(truncate_fenced::Arguments),
 }
 
 /// Runs the command line with the arguments of the process.
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
+        Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
