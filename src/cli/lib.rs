@@ -11,6 +11,7 @@ mod output;
 mod produce;
 mod serve;
 mod topic;
+mod truncate_fenced;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,8 @@ enum Command {
     Config(configs::Arguments),
     /// Show what is in the files of a log, without a broker.
     DumpLog(dump::Arguments),
+    /// Cut a partition's log where it is damaged. The broker must be stopped.
+    TruncateFenced(truncate_fenced::Arguments),
 }
 
 /// Runs the command line with the arguments of the process.
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Group(arguments) => group::run(&arguments),
         Command::Config(arguments) => configs::run(&arguments),
         Command::DumpLog(arguments) => dump::run(&arguments),
+        Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use protocol::Request;
 use protocol::frame::{decode_response, encode_request};
 use protocol::wire::Chunk;
-use protocol::{ApiKey, Request};
 use runtime::net::TcpStream;
 use runtime::time::timeout;
 use types::ErrorCode;
@@ -133,10 +133,4 @@ impl Kafka {
 /// The number that stands on the wire.
 pub fn code(code: ErrorCode) -> i16 {
     code.code()
-}
-
-/// Newest version of `key` that `routes` serves.
-pub fn newest(key: ApiKey) -> i16 {
-    let routes = broker::handlers::routes();
-    *routes.get(key).expect("it is served").versions.end()
 }

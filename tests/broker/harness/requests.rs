@@ -21,7 +21,7 @@ use protocol::wire::Records;
 use types::{ErrorCode, Uuid};
 
 use super::Kafka;
-pub use super::client::{code, newest};
+pub use super::client::code;
 
 /// Resource type of topics in config requests.
 pub const TOPIC: i8 = 2;
