@@ -5,7 +5,7 @@ use std::fmt;
 use broker::node::NodeShared;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -30,7 +30,7 @@ pub(crate) struct Family {
     pub name: &'static str,
     /// What is counted, and in which unit.
     pub help: &'static str,
-    /// Its figures, each with its labels: all counters or all gauges, at least one.
+    /// Its figures, each with its labels: all counters or all gauges; one that has no labels is alone.
     pub points: Vec<(Vec<(&'static str, String)>, Value)>,
 }
 
@@ -76,13 +76,21 @@ fn encode_family(family: &Family, encoder: &mut DescriptorEncoder) -> Result<(),
     };
     let mut points = encoder.encode_descriptor(family.name, family.help, None, kind)?;
     for (labels, value) in &family.points {
-        let point = points.encode_family(labels)?;
-        match *value {
-            Value::Counter(value) => ConstCounter::new(value).encode(point)?,
-            Value::Gauge(value) => ConstGauge::new(value).encode(point)?,
+        if labels.is_empty() {
+            // An empty label set would be written as empty braces.
+            encode_value(*value, points)?;
+            return Ok(());
         }
+        encode_value(*value, points.encode_family(labels)?)?;
     }
     Ok(())
+}
+
+fn encode_value(value: Value, encoder: MetricEncoder) -> Result<(), fmt::Error> {
+    match value {
+        Value::Counter(value) => ConstCounter::new(value).encode(encoder),
+        Value::Gauge(value) => ConstGauge::new(value).encode(encoder),
+    }
 }
 
 #[cfg(test)]
@@ -111,8 +119,8 @@ mod tests {
                 points: Vec::new(),
             },
         ]);
-        let expected = "# HELP a What a is.\n# TYPE a counter\na_total 3\n\
-            # HELP b What b is.\n# TYPE b gauge\nb{of=\"x\"} -1\nb{of=\"y\\\"\"} 2\n# EOF\n";
+        let expected = "# HELP a What a is\n# TYPE a counter\na_total 3\n\
+            # HELP b What b is\n# TYPE b gauge\nb{of=\"x\"} -1\nb{of=\"y\\\"\"} 2\n# EOF\n";
         assert_eq!(text, expected);
     }
 }

@@ -262,26 +262,30 @@ fn a_group_shares_partitions_and_resumes_where_it_committed() {
         );
         second.close().await.unwrap();
 
-        let committed = client.committed_offsets(&group, None, true).await.unwrap();
-        assert_eq!(committed[&(topic.clone(), 1)].offset, 11);
-        let reset = BTreeMap::from([((topic.clone(), 1), CommittedOffset::at(3))]);
-        let outsider = Committer::outsider();
-        client
-            .commit_offsets(&group, &outsider, &reset)
-            .await
-            .unwrap();
-        let listed = client.list_groups().await.unwrap();
-        assert!(listed.iter().any(|listed| listed.group_id == group));
-        let forgotten = [(topic.clone(), 0)];
-        let results = client.delete_offsets(&group, &forgotten).await.unwrap();
-        assert_eq!(results[&forgotten[0]], Ok(()));
-        let committed = client.committed_offsets(&group, None, true).await.unwrap();
-        assert_eq!(committed.len(), 3);
-        assert_eq!(committed[&(topic, 1)].offset, 3);
-        client.delete_group(&group).await.unwrap();
-        let error = client.delete_group(&group).await.unwrap_err();
-        assert_eq!(error.code(), Some(ErrorCode::GroupIdNotFound));
+        an_empty_groups_offsets_are_administered(&client, &group, &topic).await;
     });
+}
+
+async fn an_empty_groups_offsets_are_administered(client: &Client, group: &str, topic: &str) {
+    let committed = client.committed_offsets(group, None, true).await.unwrap();
+    assert_eq!(committed[&(topic.to_owned(), 1)].offset, 11);
+    let reset = BTreeMap::from([((topic.to_owned(), 1), CommittedOffset::at(3))]);
+    let outsider = Committer::outsider();
+    client
+        .commit_offsets(group, &outsider, &reset)
+        .await
+        .unwrap();
+    let listed = client.list_groups().await.unwrap();
+    assert!(listed.iter().any(|listed| listed.group_id == group));
+    let forgotten = [(topic.to_owned(), 0)];
+    let results = client.delete_offsets(group, &forgotten).await.unwrap();
+    assert_eq!(results[&forgotten[0]], Ok(()));
+    let committed = client.committed_offsets(group, None, true).await.unwrap();
+    assert_eq!(committed.len(), 3);
+    assert_eq!(committed[&(topic.to_owned(), 1)].offset, 3);
+    client.delete_group(group).await.unwrap();
+    let error = client.delete_group(group).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::GroupIdNotFound));
 }
 
 #[test]

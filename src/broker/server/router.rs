@@ -68,13 +68,7 @@ where
     let close = |reason: String| NoReply::Close(reason);
     let request = R::decode(&mut decoder, version)
         .map_err(|error| close(format!("{:?} v{version}: {error}", R::KEY)))?;
-    if decoder.remaining() > 0 {
-        let rest = decoder.remaining();
-        return Err(close(format!(
-            "{:?} v{version}: {rest} bytes after the request",
-            R::KEY
-        )));
-    }
+    // What follows the request is ignored, as Kafka does: librdkafka sends some at Metadata 13.
     let throttle = Rc::clone(&context.throttle_time_ms);
     let reply = match handler(Rc::new(context), request).await {
         Ok(reply) => reply,

@@ -819,7 +819,25 @@ fn few_files_stay_open() {
         }
         drop(logs);
         assert_eq!(directory.files().open_files(), 0);
+        for _ in 0..200 {
+            // Segments that come and go leave nothing behind.
+            drop(reopen_many(&directory).await);
+        }
+        assert!(
+            directory.files().listed_files() < 120,
+            "{}",
+            directory.files().listed_files()
+        );
     });
+}
+
+async fn reopen_many(directory: &crate::LogDirectory) -> Log {
+    let name = crate::PartitionName::new("many", 0);
+    let (log, _) = Log::open(directory, &name, small(), true, at(0))
+        .await
+        .expect("opening");
+    log.view().read(0, 10, 10, true).await.expect("a read");
+    log
 }
 
 #[test]
