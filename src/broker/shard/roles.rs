@@ -139,7 +139,7 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
             Some(slot) => {
                 runtime::task::spawn_local(delete_log(Rc::clone(core), slot));
             }
-            None => {}
+            None => core.node.free_name(&Shard::name_of(&topic.name, partition)),
         }
     }
 }
@@ -155,6 +155,7 @@ pub(super) async fn delete_log(core: Rc<Core>, mut slot: Slot) {
             tracing::error!(topic = %slot.topic, %error, "a deleted partition's log stays");
         }
     }
+    core.node.free_name(slot.log.name());
 }
 
 impl Shard {
