@@ -18,6 +18,12 @@ const UNLINK_INTERVAL_MS: i64 = 5_000;
 pub async fn run(core: Rc<Core>) {
     let start = core.now().mono;
     let mut retention_due = start.plus_millis(RETENTION_DELAY_MS);
+    let watermark_interval_ms = core
+        .node
+        .settings
+        .high_watermark_checkpoint_interval_ms
+        .max(1);
+    let mut watermark_due = start.plus_millis(watermark_interval_ms);
     let mut unlink_due = start.plus_millis(UNLINK_INTERVAL_MS);
     loop {
         runtime::select! {
@@ -30,6 +36,9 @@ pub async fn run(core: Rc<Core>) {
         if due(&mut retention_due, now.mono, retention_interval_ms(&core)) {
             core.with_shard(|shard| shard.retain_all());
             core.drain_shard();
+        }
+        if due(&mut watermark_due, now.mono, watermark_interval_ms) {
+            core.with_shard(|shard| shard.note_high_watermarks());
         }
         if due(&mut unlink_due, now.mono, UNLINK_INTERVAL_MS) {
             crate::shard::unlink_deleted(&core).await;

@@ -1,11 +1,14 @@
 //! The metadata in force, with what is derived from it once per change instead of once per request.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use controller::MetadataImage;
-use controller::configs::{BrokerConfigView, Compression, TimestampType, TopicConfig as Effective};
+use controller::configs::{
+    BrokerConfigView, Compression, TimestampType, TopicConfig as Effective, parse_overrides,
+};
 use controller::image::ConfigResourceType;
 use coordinator::groups::GroupConfig;
 use protocol::records::validate::{ProducePolicy, TargetCompression};
@@ -57,6 +60,21 @@ pub struct BrokerConfig {
     pub groups: GroupConfig,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval_ms: i64,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+}
+
+/// How many connections there may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In all (`max.connections`).
+    pub total_max: usize,
+    /// From one address (`max.connections.per.ip`).
+    pub per_address_max: usize,
+    /// From particular addresses (`max.connections.per.ip.overrides`).
+    pub overrides: BTreeMap<IpAddr, usize>,
+    /// New ones a second (`max.connection.creation.rate`).
+    pub created_per_second_max: u64,
 }
 
 impl Image {
@@ -206,5 +224,24 @@ fn broker_config(view: &BrokerConfigView<'_>) -> BrokerConfig {
             ..GroupConfig::default()
         },
         retention_check_interval_ms: view.number("log.retention.check.interval.ms"),
+        connections: connection_limits(view),
+    }
+}
+
+fn connection_limits(view: &BrokerConfigView<'_>) -> ConnectionLimits {
+    let count = |key: &str| usize::try_from(view.number(key)).unwrap_or(usize::MAX);
+    let overrides = view
+        .text("max.connections.per.ip.overrides")
+        .unwrap_or_default();
+    let overrides = parse_overrides(&overrides).unwrap_or_default().into_iter();
+    // A host name names no address here: Kafka looks it up once, which would block.
+    let by_address = overrides
+        .filter_map(|(address, count)| Some((address.parse().ok()?, usize::try_from(count).ok()?)));
+    ConnectionLimits {
+        total_max: count("max.connections"),
+        per_address_max: count("max.connections.per.ip"),
+        overrides: by_address.collect(),
+        created_per_second_max: u64::try_from(view.number("max.connection.creation.rate"))
+            .unwrap_or(u64::MAX),
     }
 }

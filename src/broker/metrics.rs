@@ -69,6 +69,12 @@ impl RequestCounters {
         self.of(key).get()
     }
 
+    /// The APIs that were asked so far, by Kafka's names, with how often.
+    pub fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let seen = ApiKey::ALL.iter().map(|&key| (key.name(), self.get(key)));
+        seen.filter(|(_, count)| *count > 0)
+    }
+
     fn of(&self, key: ApiKey) -> &Counter {
         &self.by_key[(key.code() as usize).min(API_KEYS_MAX - 1)]
     }

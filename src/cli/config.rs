@@ -31,8 +31,9 @@ impl ConfigArguments {
 
     /// Reads the file and puts the overrides over it.
     pub async fn read(&self, disk: &Disk) -> Result<(StaticConfig, Vec<Warning>)> {
+        let embedded = StaticConfig::embedded(EMBEDDED_LOG_DIR);
         let mut texts = match &self.config {
-            None => StaticConfig::embedded(EMBEDDED_LOG_DIR),
+            None => embedded.clone(),
             Some(path) => read_properties(disk, path).await?,
         };
         for given in &self.overrides {
@@ -41,7 +42,12 @@ impl ConfigArguments {
             };
             texts.insert(key.trim().to_owned(), value.trim().to_owned());
         }
-        Ok(StaticConfig::parse(&texts)?)
+        let (config, mut warnings) = StaticConfig::parse(&texts)?;
+        if self.is_embedded() {
+            // Nobody has asked for what is embedded, so nobody is warned of it.
+            warnings.retain(|warning| embedded.get(warning.key()) != texts.get(warning.key()));
+        }
+        Ok((config, warnings))
     }
 }
 

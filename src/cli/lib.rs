@@ -1,8 +1,16 @@
 //! The command line of `millrace`: one binary, one subcommand a job.
 
+mod cluster;
 mod config;
+mod configs;
+mod consume;
+mod dump;
 mod format;
+mod group;
+mod output;
+mod produce;
 mod serve;
+mod topic;
 mod truncate_fenced;
 
 use std::process::ExitCode;
@@ -26,6 +34,18 @@ enum Command {
     Format(format::Arguments),
     /// Cut a partition's log where it is damaged. The broker must be stopped.
     TruncateFenced(truncate_fenced::Arguments),
+    /// Topics: create, list, describe, alter, delete.
+    Topic(topic::Arguments),
+    /// Produce records: one for each line of standard input.
+    Produce(produce::Arguments),
+    /// Consume records: one line each.
+    Consume(consume::Arguments),
+    /// Consumer groups: list, describe, reset-offsets, delete.
+    Group(group::Arguments),
+    /// Configs of topics and brokers: describe, alter.
+    Config(configs::Arguments),
+    /// Show what is in the files of a log, without a broker.
+    DumpLog(dump::Arguments),
 }
 
 /// Runs the command line with the arguments of the process.
@@ -35,9 +55,16 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
         Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
+        Command::Topic(arguments) => topic::run(&arguments),
+        Command::Produce(arguments) => produce::run(&arguments),
+        Command::Consume(arguments) => consume::run(&arguments),
+        Command::Group(arguments) => group::run(&arguments),
+        Command::Config(arguments) => configs::run(&arguments),
+        Command::DumpLog(arguments) => dump::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

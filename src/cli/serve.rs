@@ -1,5 +1,9 @@
 //! `millrace serve`: runs a broker until it is asked to end.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use admin::HttpServer;
 use anyhow::{Result, bail};
 use broker::config::StaticConfig;
 use broker::node::{NodeConfig, Ready, RunningNode};
@@ -25,6 +29,21 @@ enum LogFormat {
     Json,
 }
 
+/// Where HTTP is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum HttpPlace {
+    Off,
+    At(SocketAddr),
+}
+
+fn http_place(text: &str) -> Result<HttpPlace, String> {
+    if text == "off" {
+        return Ok(HttpPlace::Off);
+    }
+    let address = text.parse().map(HttpPlace::At);
+    address.map_err(|_| "expected an address with its port, such as 127.0.0.1:9644, or off".into())
+}
+
 /// What `serve` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -33,6 +52,9 @@ pub(crate) struct Arguments {
     /// How log lines look. What is logged is set by RUST_LOG, by default warnings and more.
     #[arg(long, value_enum, default_value = "human")]
     log_format: LogFormat,
+    /// Where metrics and health are served over HTTP, or `off`. By default 127.0.0.1:9644 if that is free.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = http_place)]
+    http: Option<HttpPlace>,
     /// Cores to run on; by default all that the process may use.
     #[arg(long)]
     cores: Option<usize>,
@@ -46,8 +68,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     start_log(arguments.log_format);
     runtime::task::block_on(async {
         let node = start(arguments).await?;
+        let shared = Arc::clone(&node.shared);
+        let http = match serve_http(arguments.http, &node).await {
+            Ok(http) => http,
+            Err(error) => {
+                shared.stop();
+                node.ended().await?;
+                return Err(error);
+            }
+        };
         println!("{}", ready_line(&node.ready));
-        let shared = std::sync::Arc::clone(&node.shared);
         let terminated = runtime::task::spawn_local(async move {
             match runtime::signal::terminated().await {
                 Ok(()) => tracing::info!("asked to end"),
@@ -57,6 +87,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         });
         let ended = node.ended().await;
         terminated.abort();
+        if let Some(http) = http {
+            http.stop().await;
+        }
         Ok(ended?)
     })
 }
@@ -69,6 +102,24 @@ fn start_log(format: LogFormat) {
     match format {
         LogFormat::Human => builder.init(),
         LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// Serves HTTP where it was asked for. That the default address is taken, by another node of this machine perhaps,
+/// keeps no broker from serving.
+async fn serve_http(asked: Option<HttpPlace>, node: &RunningNode) -> Result<Option<HttpServer>> {
+    let address = match asked {
+        Some(HttpPlace::Off) => return Ok(None),
+        Some(HttpPlace::At(address)) => address,
+        None => admin::ADDRESS_DEFAULT,
+    };
+    match admin::serve_http(address, Arc::clone(&node.shared)).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if asked.is_none() => {
+            eprintln!("warning: no metrics and health: {error} (--http gives another address)");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -138,4 +189,17 @@ fn ready_line(ready: &Ready) -> String {
             "in memory"
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_at_an_address_or_off() {
+        let at = HttpPlace::At(SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!(http_place("127.0.0.1:80"), Ok(at));
+        assert_eq!(http_place("off"), Ok(HttpPlace::Off));
+        assert!(http_place("localhost").is_err());
+    }
 }

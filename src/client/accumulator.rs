@@ -3,7 +3,7 @@
 //! No I/O and no waiting here. A batch is *attempted* once it was given to a connection; its outcome is *uncertain*
 //! while an attempt ended without the broker's word. Idempotent batches of one partition leave in order of their
 //! sequences, several at a time; when one comes back to be tried again, the partition waits for the others in flight,
-//! so that all are tried again in order. Plain producers have one batch of a partition in flight, which keeps order.
+//! and those that came back leave one by one, so that the broker never forgets one that it appended. Plain producers have one batch of a partition in flight, which keeps order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -116,16 +116,48 @@ struct Queue {
     /// Oldest first; only the last one may still grow.
     batches: VecDeque<PendingBatch>,
     in_flight: usize,
+    /// Sequences of those in flight, if they have any.
+    in_flight_sequences: Vec<i32>,
+    /// Whether what is in flight is a batch that came back before.
+    is_retrying: bool,
     /// Sequence of the next batch that is attempted for the first time.
     next_sequence: i32,
-    /// Sequence after the last acknowledged batch.
-    acknowledged_sequence: i32,
-    /// Whether a batch came back, so that none leaves before all have.
-    is_gathering: bool,
     /// Whether a batch with a sequence failed for good: its sequences can not go on.
     is_broken: bool,
     retry_at: Mono,
     backoff: Backoff,
+}
+
+impl Queue {
+    /// Puts a batch back in order of the attempts; attempted batches are all older than the rest.
+    fn put_back(&mut self, batch: PendingBatch) {
+        let is_after = |other: &PendingBatch| match (other.sequence, batch.sequence) {
+            (Some(other), Some(own)) => is_before(own, other),
+            _ => true,
+        };
+        let place = self
+            .batches
+            .iter()
+            .position(|other| !other.is_attempted() || is_after(other));
+        self.batches
+            .insert(place.unwrap_or(self.batches.len()), batch);
+    }
+
+    /// Whether the broker found the batch out of order because one before it was not appended yet, or will never be.
+    fn explains(&self, batch: &PendingBatch, error: &Error) -> bool {
+        let Some(own) = batch.sequence else {
+            return false;
+        };
+        let queued = self.batches.iter().filter_map(|other| other.sequence);
+        let mut unresolved = queued.chain(self.in_flight_sequences.iter().copied());
+        error.code() == Some(ErrorCode::OutOfOrderSequenceNumber)
+            && (self.is_broken || unresolved.any(|other| is_before(other, own)))
+    }
+}
+
+/// Whether one sequence comes before another, which is never far away; they wrap around after 2^31 - 1.
+fn is_before(one: i32, other: i32) -> bool {
+    one != other && (other.wrapping_sub(one) & i32::MAX) < 1 << 30
 }
 
 /// What became of an attempt.
@@ -193,9 +225,9 @@ impl Accumulator {
         let queue = self.queues.entry(partition).or_insert_with(|| Queue {
             batches: VecDeque::new(),
             in_flight: 0,
+            in_flight_sequences: Vec::new(),
+            is_retrying: false,
             next_sequence: 0,
-            acknowledged_sequence: 0,
-            is_gathering: false,
             is_broken: false,
             retry_at: Mono::START,
             backoff: policy.backoff,
@@ -270,11 +302,13 @@ impl Accumulator {
                 break;
             }
             let mut batch = queue.batches.pop_front().expect("it has a moment");
+            queue.is_retrying = batch.is_attempted();
             if !batch.is_attempted() {
                 batch.build(self.identity, queue.next_sequence);
                 queue.next_sequence = increment_sequence(queue.next_sequence, batch.record_count());
             }
             queue.in_flight += 1;
+            queue.in_flight_sequences.extend(batch.sequence);
             size_bytes += batch.size_bytes();
             self.last_drained = Some(key.clone());
             drained.push((key, batch));
@@ -302,7 +336,7 @@ impl Accumulator {
             1
         };
         let is_held = queue.in_flight >= in_flight_max
-            || (queue.is_gathering && queue.in_flight > 0)
+            || (queue.in_flight > 0 && (queue.is_retrying || front.is_attempted()))
             || queue.is_broken
             || (self.is_resetting && !front.is_attempted());
         if is_held {
@@ -394,16 +428,15 @@ impl Accumulator {
         let fresh_backoff = self.policy.backoff;
         let queue = self.queue(key);
         queue.in_flight -= 1;
+        queue
+            .in_flight_sequences
+            .retain(|&other| Some(other) != batch.sequence);
         match attempt {
             Attempt::Appended {
                 base_offset,
                 log_append_time_ms,
             } => {
                 queue.backoff = fresh_backoff;
-                if let Some(sequence) = batch.sequence {
-                    queue.acknowledged_sequence =
-                        increment_sequence(sequence, batch.record_count());
-                }
                 self.deliver(key, batch, base_offset, log_append_time_ms);
             }
             Attempt::Failed {
@@ -411,17 +444,10 @@ impl Accumulator {
                 is_uncertain,
             } => {
                 batch.is_uncertain |= is_uncertain;
-                // An earlier batch of this partition came back: this one could not be in order.
-                let is_early = error.code() == Some(ErrorCode::OutOfOrderSequenceNumber)
-                    && batch.sequence != Some(queue.acknowledged_sequence)
-                    && !queue.is_broken;
-                let is_refused_after_gap =
-                    error.code() == Some(ErrorCode::OutOfOrderSequenceNumber) && queue.is_broken;
-                if error.is_retriable() || is_early || is_refused_after_gap {
+                if error.is_retriable() || queue.explains(&batch, &error) {
                     queue.retry_at = now + queue.backoff.next(prng);
-                    queue.is_gathering = true;
                     batch.last_error = Some(error);
-                    self.put_back(key, batch);
+                    queue.put_back(batch);
                 } else {
                     self.give_up(key, batch, &error);
                 }
@@ -434,26 +460,6 @@ impl Accumulator {
         self.queues
             .get_mut(key)
             .expect("a partition that was drained is never forgotten")
-    }
-
-    /// Puts a batch back in order of the attempts.
-    fn put_back(&mut self, key: &PartitionKey, batch: PendingBatch) {
-        let queue = self.queue(key);
-        // Attempted batches are all older than the rest; those with sequences lie by distance from the last
-        // acknowledged one, since sequences wrap around.
-        let base = queue.acknowledged_sequence;
-        let distance = |batch: &PendingBatch| {
-            batch
-                .sequence
-                .map(|sequence| sequence.wrapping_sub(base) & i32::MAX)
-        };
-        let own = distance(&batch);
-        let place = queue
-            .batches
-            .iter()
-            .position(|other| !other.is_attempted() || distance(other) > own)
-            .unwrap_or(queue.batches.len());
-        queue.batches.insert(place, batch);
     }
 
     /// Fails a batch for good. If it had sequences, those after it cannot go on.
@@ -499,13 +505,8 @@ impl Accumulator {
         self.unfinished -= batch.deliveries.len();
     }
 
-    /// Ends gatherings that are complete, and a reset once nothing depends on the old identity.
+    /// Ends a reset once nothing depends on the old identity.
     fn settle(&mut self) {
-        for queue in self.queues.values_mut() {
-            if queue.in_flight == 0 {
-                queue.is_gathering = false;
-            }
-        }
         if !self.is_resetting {
             return;
         }
@@ -523,7 +524,6 @@ impl Accumulator {
         for queue in self.queues.values_mut() {
             queue.is_broken = false;
             queue.next_sequence = 0;
-            queue.acknowledged_sequence = 0;
         }
     }
 

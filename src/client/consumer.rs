@@ -5,7 +5,6 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::fetch_response::PartitionData;
 use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::wire::Records;
@@ -19,6 +18,7 @@ use crate::error::Error;
 use crate::fetched::read_records;
 use crate::group::Membership;
 use crate::offsets::CommittedOffset;
+use crate::session::{Session, Wanted};
 
 pub use crate::fetched::ConsumedRecord;
 pub use crate::group::GroupConfig;
@@ -51,6 +51,8 @@ pub struct ConsumerConfig {
     pub fetch_bytes_max: i32,
     /// Bytes of one partition in one answer at most; a single batch may exceed it.
     pub partition_bytes_max: i32,
+    /// Whether brokers remember what is fetched, so that requests name only what changed (KIP-227).
+    pub uses_fetch_sessions: bool,
     /// Where to begin without a committed offset, or when the position is gone.
     pub offset_reset: OffsetReset,
     /// The group to take part in or to commit for, if any.
@@ -65,6 +67,7 @@ impl Default for ConsumerConfig {
             fetch_bytes_min: 1,
             fetch_bytes_max: 50 << 20,
             partition_bytes_max: 1 << 20,
+            uses_fetch_sessions: true,
             offset_reset: OffsetReset::Latest,
             group: None,
         }
@@ -99,6 +102,7 @@ pub struct Consumer {
     config: ConsumerConfig,
     positions: BTreeMap<NamedPartition, Position>,
     fetches: BTreeMap<NodeId, Fetch>,
+    sessions: BTreeMap<NodeId, Session>,
     membership: Option<Membership>,
     next_auto_commit: Mono,
 }
@@ -118,6 +122,7 @@ impl Consumer {
             config,
             positions: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             membership: None,
             next_auto_commit: Mono::START,
         }
@@ -201,8 +206,9 @@ impl Consumer {
                 let fetch = self.fetches.remove(&node);
                 let asked = fetch.map(|fetch| fetch.asked).unwrap_or_default();
                 let records = match answer {
-                    Ok(response) => self.take_answer(asked, response)?,
+                    Ok(response) => self.take_answer(node, &asked, response)?,
                     Err(error) => {
+                        self.session_failed(node);
                         self.delay(asked.keys());
                         self.heed(error)?;
                         Vec::new()
@@ -362,7 +368,12 @@ impl Consumer {
     /// Finds unknown positions and sends the fetches that may leave.
     async fn prepare(&mut self) -> Result<(), Error> {
         self.find_positions().await?;
-        for (node, request, asked) in self.fetch_requests().await? {
+        for (node, wanted) in self.wanted().await? {
+            let request = self.fetch_request(node, &wanted);
+            let asked: BTreeMap<_, _> = wanted
+                .into_iter()
+                .map(|(key, wanted)| (key, wanted.offset))
+                .collect();
             let limit_ms = FETCH_GRACE_MS + self.config.fetch_wait_ms_max.max(0) as u64;
             let submitted = async {
                 let connection = self.client.connection(node, Lane::Fetch).await?;
@@ -371,12 +382,19 @@ impl Consumer {
             match submitted.await {
                 Ok(reply) => drop(self.fetches.insert(node, Fetch { reply, asked })),
                 Err(error) => {
+                    self.session_failed(node);
                     self.delay(asked.keys());
                     self.heed(error)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn session_failed(&mut self, node: NodeId) {
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.failed();
+        }
     }
 
     async fn find_positions(&mut self) -> Result<(), Error> {
@@ -441,10 +459,10 @@ impl Consumer {
         Ok(())
     }
 
-    /// A fetch for each broker that leads something and has no fetch of ours.
-    async fn fetch_requests(
+    /// What is to be fetched of each broker that has no fetch of ours.
+    async fn wanted(
         &mut self,
-    ) -> Result<Vec<(NodeId, FetchRequest, BTreeMap<NamedPartition, Offset>)>, Error> {
+    ) -> Result<BTreeMap<NodeId, BTreeMap<NamedPartition, Wanted>>, Error> {
         let now = self.client.clock().mono();
         let ready: Vec<_> = self
             .positions
@@ -452,8 +470,7 @@ impl Consumer {
             .filter(|(_, position)| position.retry_at <= now)
             .filter_map(|(key, position)| Some((key.clone(), position.offset?)))
             .collect();
-        let mut topics: BTreeMap<NodeId, BTreeMap<String, FetchTopic>> = BTreeMap::new();
-        let mut asked: BTreeMap<NodeId, BTreeMap<NamedPartition, Offset>> = BTreeMap::new();
+        let mut wanted: BTreeMap<NodeId, BTreeMap<NamedPartition, Wanted>> = BTreeMap::new();
         for (key, offset) in ready {
             let leader = match self.client.leader(&key.0, key.1).await {
                 Ok(leader) => leader,
@@ -463,45 +480,39 @@ impl Consumer {
                     continue;
                 }
             };
-            if self.fetches.contains_key(&leader.node) {
-                continue;
+            if !self.fetches.contains_key(&leader.node) {
+                let partition = Wanted {
+                    topic_id: leader.topic_id,
+                    offset,
+                    leader_epoch: leader.epoch,
+                    bytes_max: self.config.partition_bytes_max,
+                };
+                wanted
+                    .entry(leader.node)
+                    .or_default()
+                    .insert(key, partition);
             }
-            let topic = topics.entry(leader.node).or_default();
-            let topic = topic.entry(key.0.clone()).or_insert_with(|| FetchTopic {
-                topic: key.0.clone(),
-                topic_id: leader.topic_id,
-                ..FetchTopic::default()
-            });
-            topic.partitions.push(FetchPartition {
-                partition: key.1,
-                current_leader_epoch: leader.epoch,
-                fetch_offset: offset,
-                partition_max_bytes: self.config.partition_bytes_max,
-                ..FetchPartition::default()
-            });
-            asked.entry(leader.node).or_default().insert(key, offset);
         }
-        let mut requests = Vec::new();
-        for (node, topics) in topics {
-            let topics = topics.into_values().collect();
-            let asked = asked.remove(&node).unwrap_or_default();
-            requests.push((node, self.fetch_request(topics), asked));
-        }
-        Ok(requests)
+        Ok(wanted)
     }
 
-    /// A fetch outside of sessions.
-    fn fetch_request(&self, topics: Vec<FetchTopic>) -> FetchRequest {
-        FetchRequest {
+    fn fetch_request(
+        &mut self,
+        node: NodeId,
+        wanted: &BTreeMap<NamedPartition, Wanted>,
+    ) -> FetchRequest {
+        let mut request = FetchRequest {
             max_wait_ms: self.config.fetch_wait_ms_max,
             min_bytes: self.config.fetch_bytes_min,
             max_bytes: self.config.fetch_bytes_max,
             isolation_level: self.config.isolation as i8,
-            session_id: 0,
-            session_epoch: -1,
-            topics,
             ..FetchRequest::default()
-        }
+        };
+        let uses_sessions = self.config.uses_fetch_sessions;
+        let session = self.sessions.entry(node);
+        let session = session.or_insert_with(|| Session::new(uses_sessions));
+        session.fill(&mut request, wanted);
+        request
     }
 
     /// Waits for the first answer, for a change of the group, or until `until`.
@@ -531,13 +542,22 @@ impl Consumer {
 
     fn take_answer(
         &mut self,
-        asked: BTreeMap<NamedPartition, Offset>,
+        node: NodeId,
+        asked: &BTreeMap<NamedPartition, Offset>,
         response: FetchResponse,
     ) -> Result<Vec<ConsumedRecord>, Error> {
         if let Err(error) = Error::check(response.error_code) {
+            match (self.sessions.get_mut(&node), error.code()) {
+                (Some(session), Some(ErrorCode::FetchSessionIdNotFound)) => session.forgotten(),
+                (Some(session), _) => session.failed(),
+                (None, _) => {}
+            }
             self.delay(asked.keys());
             self.heed(error)?;
             return Ok(Vec::new());
+        }
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.answered(response.session_id);
         }
         let mut records = Vec::new();
         for topic in response.responses {

@@ -18,11 +18,18 @@ pub mod consumer;
 mod error;
 mod fetched;
 mod group;
+#[cfg(test)]
+mod live;
 pub mod metadata;
+#[cfg(test)]
+mod mock;
 pub mod offsets;
 mod partitioner;
 pub mod producer;
 mod sender;
+mod session;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, CoordinatorKind, Lane};
 pub use config::ClientConfig;

@@ -198,11 +198,7 @@ impl Producer {
     /// larger than the buffer or its partition does not exist, [`Error::Closed`].
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, Error> {
         let shared = &self.shared;
-        let topic = shared.client.topic(&record.topic).await?;
-        let count = topic.partitions.len();
-        if count == 0 {
-            return Err(Error::Incomplete("the topic's partitions"));
-        }
+        let count = self.partition_count(&record.topic).await?;
         let now = shared.client.clock().now();
         let parts = RecordParts {
             timestamp: record.timestamp.unwrap_or(now.wall.as_millis()),
@@ -229,6 +225,25 @@ impl Producer {
     /// Those of [`Producer::send`] and of the delivery.
     pub async fn send_and_wait(&self, record: ProducerRecord) -> Result<RecordMetadata, Error> {
         self.send(record).await?.await
+    }
+
+    /// How many partitions the topic has, as far as is known: what is old is good enough here, so that records are
+    /// taken while the cluster cannot be reached.
+    async fn partition_count(&self, topic: &str) -> Result<usize, Error> {
+        let client = &self.shared.client;
+        let known = client
+            .metadata()
+            .topics
+            .get(topic)
+            .map(|t| t.partitions.len());
+        let count = match known {
+            Some(count) => count,
+            None => client.topic(topic).await?.partitions.len(),
+        };
+        if count == 0 {
+            return Err(Error::Incomplete("the topic's partitions"));
+        }
+        Ok(count)
     }
 
     async fn wait_for_room(&self, size_bytes: usize) -> Result<(), Error> {

@@ -12,6 +12,11 @@ use runtime::disk::{Disk, File, OpenMode};
 use crate::names::FileKind;
 use crate::segment::Segment;
 
+/// Entries of the clock's round that may be stale before they are looked for.
+const HAND_SLACK: usize = 64;
+/// Files that the clock's hand passes at most at a time.
+const HAND_STEPS_MAX: usize = 64;
+
 /// Locks a mutex whose data stay sound when a holder panics: every critical section here is a few assignments.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -53,6 +58,11 @@ impl Slot {
         let mut state = lock(&self.state);
         state.used = true;
         state.file.clone()
+    }
+
+    /// Whether the file is open.
+    pub fn is_open(&self) -> bool {
+        lock(&self.state).file.is_some()
     }
 
     /// Forgets the open file.
@@ -98,6 +108,12 @@ impl FileCache {
         self.inner.open_files.load(Ordering::Relaxed)
     }
 
+    /// Entries of the clock's round, stale ones included.
+    #[cfg(test)]
+    pub(crate) fn listed_files(&self) -> usize {
+        lock(&self.inner.hand).len()
+    }
+
     /// Whether more files are open than there should be, because many hold unsynced bytes: a flush of the logs that
     /// need one lets go of them.
     pub fn is_crowded(&self) -> bool {
@@ -114,7 +130,19 @@ impl FileCache {
         if let Some(file) = segment.slot(kind).get() {
             return Ok(file);
         }
-        let file = self.inner.disk.open(segment.path(kind), mode).await?;
+        let opened = self.inner.disk.open(segment.path(kind), mode).await;
+        let file = match opened {
+            // Retention may be about to say that it has renamed the file.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && mode == OpenMode::ReadWrite =>
+            {
+                self.inner
+                    .disk
+                    .open(segment.deleted_path(kind), mode)
+                    .await?
+            }
+            file => file?,
+        };
         // The mark is set before another file takes the name: unmarked, this file is still the segment's.
         if segment.is_replaced() {
             return Err(io::ErrorKind::NotFound.into());
@@ -134,7 +162,18 @@ impl FileCache {
             return;
         }
         self.inner.open_files.fetch_add(1, Ordering::Relaxed);
-        lock(&self.inner.hand).push_back((Arc::downgrade(segment), kind));
+        {
+            let mut hand = lock(&self.inner.hand);
+            hand.push_back((Arc::downgrade(segment), kind));
+            // What was closed by other ways than the hand is still listed.
+            if hand.len() > 2 * self.open_files() + HAND_SLACK {
+                hand.retain(|(segment, kind)| {
+                    segment
+                        .upgrade()
+                        .is_some_and(|alive| alive.slot(*kind).is_open())
+                });
+            }
+        }
         self.close_idle();
     }
 
@@ -153,8 +192,8 @@ impl FileCache {
             return;
         }
         let mut hand = lock(&self.inner.hand);
-        // Two rounds: the first takes the marks of use away.
-        let mut steps = 2 * hand.len();
+        // Two rounds at most, for the first takes the marks of use away; but nobody goes round all files in one go.
+        let mut steps = (2 * hand.len()).min(HAND_STEPS_MAX);
         while steps > 0 && self.is_crowded() {
             steps -= 1;
             let Some((segment, kind)) = hand.pop_front() else {
@@ -165,7 +204,7 @@ impl FileCache {
             };
             if alive.slot(kind).close_if_idle() {
                 self.inner.open_files.fetch_sub(1, Ordering::Relaxed);
-            } else if lock(&alive.slot(kind).state).file.is_some() {
+            } else if alive.slot(kind).is_open() {
                 hand.push_back((segment, kind));
             }
         }

@@ -18,6 +18,8 @@ mod directory_tests;
 mod error;
 mod files;
 mod flush;
+#[cfg(test)]
+mod full_disk_tests;
 mod index;
 #[cfg(test)]
 mod kafka_tests;

@@ -38,6 +38,7 @@ impl PartitionFiles {
 
     /// Replaces the epoch history: epochs with their first offsets, in order. With `is_durable` it survives a power
     /// cut when this returns; without, a cut may leave the one before, which the batches can complete.
+    /// One call at a time for each partition.
     ///
     /// # Errors
     /// [`WriteError`].

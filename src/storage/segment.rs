@@ -213,6 +213,12 @@ impl Segment {
         self.directory.join(name)
     }
 
+    /// The path of one of its files once retention has taken it out.
+    pub(crate) fn deleted_path(&self, kind: FileKind) -> PathBuf {
+        let name = kind.file_name(self.base_offset) + DELETED_SUFFIX;
+        self.directory.join(name)
+    }
+
     /// Bytes of whole batches in the file.
     pub fn size_bytes(&self) -> u64 {
         self.state().size_bytes

@@ -140,7 +140,7 @@ pub fn batch(base_offset: Offset, count: usize, value_bytes: usize) -> Batch {
 pub fn given(batch: &Batch) -> AppendBatch {
     AppendBatch {
         header: *batch.header(),
-        bytes: batch.bytes().clone(),
+        records: batch.record_bytes(),
     }
 }
 

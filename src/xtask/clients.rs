@@ -15,7 +15,7 @@ mod suites;
 mod verdict;
 
 pub use jars::libraries;
-pub use node::{Node, Peer, build_release, command};
+pub use node::{Node, Peer, Setup, build_release, command};
 pub use suites::{SUITES, Suite, absent, missing};
 
 use anyhow::{Context, Result, bail};
@@ -89,15 +89,14 @@ fn run_suite(suite: &Suite, arguments: &Arguments, root: &Path) -> Result<Verdic
     }
     let work = root.join("target/clients").join(suite.name);
     std::fs::create_dir_all(&work)?;
+    let setup = Setup {
+        name: suite.name,
+        profile: suite.profile,
+        port: suite.port,
+    };
     let node = match &arguments.bootstrap {
         Some(_) => None,
-        None => Some(Node::start(
-            root,
-            arguments.peer,
-            suite.name,
-            suite.profile,
-            arguments.keep,
-        )?),
+        None => Some(Node::start(root, arguments.peer, &setup, arguments.keep)?),
     };
     let bootstrap = match (&arguments.bootstrap, &node) {
         (Some(given), _) => given.clone(),

@@ -37,7 +37,12 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         lacking.join(", ")
     );
     let program = build(root)?;
-    let (broker, address, folder) = clients::command(root, arguments.peer, "crash", &[])?;
+    let setup = clients::Setup {
+        name: "crash",
+        profile: &[],
+        port: None,
+    };
+    let (broker, address, folder) = clients::command(root, arguments.peer, &setup)?;
     let mut command = Command::new(program);
     command.arg("--bootstrap").arg(address.to_string());
     command.arg("--rounds").arg(arguments.rounds.to_string());

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use controller::image::{PartitionImage, TopicImage};
-use protocol::messages::describe_topic_partitions_request::Cursor as AskedCursor;
 use protocol::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
 };
@@ -28,7 +27,7 @@ pub async fn handle(
     context: Rc<RequestContext>,
     request: DescribeTopicPartitionsRequest,
 ) -> Outcome<DescribeTopicPartitionsResponse> {
-    let cursor = request.cursor.unwrap_or(AskedCursor::default());
+    let cursor = request.cursor.unwrap_or_default();
     if cursor.partition_index < 0 {
         let reason = "DescribeTopicPartitions: the cursor's partition is negative";
         return Err(NoReply::Close(reason.to_owned()));

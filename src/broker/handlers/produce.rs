@@ -308,7 +308,7 @@ impl Pending {
 fn outcome_answer(outcome: &ProduceOutcome) -> Answer {
     match outcome {
         Ok(ok) => Ok(*ok),
-        Err(error) => Err(Refusal::Replica(error.clone())),
+        Err(error) => Err(Refusal::Replica(*error)),
     }
 }
 

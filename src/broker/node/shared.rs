@@ -33,10 +33,10 @@ pub struct Settings {
     pub requests_in_flight_max: usize,
     /// Silence after which a connection is closed, in milliseconds; none for never (`connections.max.idle.ms`).
     pub idle_ms_max: Option<i64>,
-    /// Connections in all (`max.connections`).
-    pub connections_max: usize,
-    /// Connections from one address (`max.connections.per.ip`).
-    pub connections_per_address_max: usize,
+    /// Connections that the system queues before they are accepted (`socket.listen.backlog.size`).
+    pub listen_backlog: u32,
+    /// How often high watermarks are written down, in milliseconds (`replica.high.watermark.checkpoint.interval.ms`).
+    pub high_watermark_checkpoint_interval_ms: i64,
     /// Largest fetch answer, in bytes (`fetch.max.bytes`).
     pub fetch_bytes_max: u64,
     /// Partitions in one answer to DescribeTopicPartitions.

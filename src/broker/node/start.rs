@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use controller::configs::{BrokerConfigView, StaticConfig};
+use controller::configs::StaticConfig;
 use controller::request::{BrokerHeartbeat, RegisterBroker};
 use controller::{ControllerConfig, MetadataImage, Request, Response};
 use raft::VoterKey;
@@ -206,7 +206,7 @@ fn share(
     let sessions = FetchSessions::new(file.limits.fetch_session_slots, prng.fork("fetch sessions"));
     NodeShared {
         id: file.node_id,
-        settings: settings(file, &image),
+        settings: settings(file),
         static_configs: file.texts.clone(),
         offsets_topic: file.offsets_topic,
         voter_endpoints: super::format::voter_endpoints(file),
@@ -215,7 +215,7 @@ fn share(
         authorizer: config.authorizer,
         quotas: config.quotas,
         routes: handlers::routes(),
-        budget: MemoryBudget::new(config.memory_bytes_max),
+        budget: MemoryBudget::new(budget_bytes(file, config.memory_bytes_max)),
         metrics: Metrics::default(),
         connection_counts: Arc::new(ConnectionCounts::default()),
         placed: Mutex::new(
@@ -240,20 +240,24 @@ fn share(
     }
 }
 
-fn settings(file: &StaticConfig, image: &MetadataImage) -> Settings {
-    let view = BrokerConfigView::new(image, file.node_id, &file.texts);
-    let count = |key: &str| usize::try_from(view.number(key)).unwrap_or(usize::MAX);
+fn settings(file: &StaticConfig) -> Settings {
     let idle_ms = file.sockets.connections_max_idle_ms;
     Settings {
         request_bytes_max: usize::try_from(file.sockets.request_bytes_max).expect("validated"),
         requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
         idle_ms_max: (idle_ms >= 0).then_some(idle_ms),
-        connections_max: count("max.connections"),
-        connections_per_address_max: count("max.connections.per.ip"),
+        listen_backlog: u32::try_from(file.sockets.listen_backlog).expect("validated"),
+        high_watermark_checkpoint_interval_ms: file.high_watermark_checkpoint_interval_ms,
         fetch_bytes_max: u64::try_from(file.fetch_bytes_max).expect("validated"),
         described_partitions_max: usize::try_from(file.request_partition_size_limit)
             .expect("validated"),
     }
+}
+
+/// `queued.max.request.bytes` makes the budget smaller, not larger.
+fn budget_bytes(file: &StaticConfig, memory_bytes_max: usize) -> usize {
+    let queued = usize::try_from(file.sockets.queued_request_bytes_max).unwrap_or(usize::MAX);
+    memory_bytes_max.min(queued)
 }
 
 /// The life of one core.
@@ -286,7 +290,7 @@ async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
     for spec in &lead.config.listeners.broker {
         listeners.push((
             spec.name.clone(),
-            bind(&spec.name, &spec.host, spec.port).await?,
+            bind(core, &spec.name, &spec.host, spec.port).await?,
         ));
     }
     let addresses = addresses(&listeners);
@@ -432,7 +436,7 @@ fn addresses(listeners: &[(String, TcpListener)]) -> BTreeMap<String, SocketAddr
     listeners.iter().map(address).collect()
 }
 
-async fn bind(name: &str, host: &str, port: u16) -> Result<TcpListener, NodeError> {
+async fn bind(core: &Core, name: &str, host: &str, port: u16) -> Result<TcpListener, NodeError> {
     let failed = |error| NodeError::Listen {
         name: name.to_owned(),
         address: format!("{host}:{port}"),
@@ -444,16 +448,12 @@ async fn bind(name: &str, host: &str, port: u16) -> Result<TcpListener, NodeErro
         .map_err(failed)?;
     let nothing = std::io::Error::new(std::io::ErrorKind::NotFound, "no such host");
     let mut last = nothing;
+    let options = ListenOptions {
+        reuse_port: true,
+        backlog: core.node.settings.listen_backlog,
+    };
     for address in resolved {
-        match TcpListener::bind(
-            address,
-            ListenOptions {
-                reuse_port: true,
-                ..Default::default()
-            },
-        )
-        .await
-        {
+        match TcpListener::bind(address, options).await {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }
@@ -497,7 +497,7 @@ async fn open_here(
     addresses: BTreeMap<String, SocketAddr>,
 ) -> Result<(), NodeError> {
     for (name, address) in addresses {
-        let socket = bind(&name, &address.ip().to_string(), address.port()).await?;
+        let socket = bind(core, &name, &address.ip().to_string(), address.port()).await?;
         runtime::task::spawn_local(listener::accept(Rc::clone(core), socket, name));
     }
     Ok(())

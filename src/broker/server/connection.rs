@@ -25,6 +25,8 @@ use crate::server::router::{self, Handling};
 
 /// The most that is read of a file range at a time, in bytes.
 const FILE_READ_BYTES_MAX: usize = 128 << 10;
+/// A connection that could be idle is not looked at more often than this, in milliseconds.
+const IDLE_CHECK_MS_MIN: i64 = 100;
 /// Pieces gathered in one vectored write.
 const WRITE_SLICES_MAX: usize = 64;
 /// A request up to this size is received even where the budget is used up, in bytes.
@@ -66,6 +68,7 @@ pub struct Connection {
     muted_until: Option<Mono>,
     last_activity: Mono,
     reading: bool,
+    is_serving: bool,
 }
 
 impl Connection {
@@ -83,6 +86,7 @@ impl Connection {
             muted_until: None,
             last_activity: core.now().mono,
             reading: true,
+            is_serving: true,
             core,
             peer,
             stream,
@@ -93,17 +97,21 @@ impl Connection {
     pub async fn serve(mut self) -> Ended {
         loop {
             let core = Rc::clone(&self.core);
-            let deadline = self.deadline();
+            let (deadline, is_serving) = (self.deadline(), self.is_serving);
             let step = runtime::select! {
                 biased;
                 ended = poll_fn(|cx| self.poll(cx)) => Some(ended),
-                () = core.serving_ended() => { self.reading = false; None }
+                () = core.serving_ended(), if is_serving => {
+                    self.is_serving = false;
+                    self.reading = false;
+                    None
+                }
                 () = runtime::time::sleep_until(&core.clock, deadline) => None,
             };
             if let Some(ended) = step {
                 return ended;
             }
-            if !self.reading && self.is_quiet() {
+            if !self.is_serving && self.is_quiet() {
                 return Ended::Stopping;
             }
             if self.is_idle(core.now().mono) {
@@ -116,8 +124,12 @@ impl Connection {
         self.in_flight.is_empty() && self.output.is_empty()
     }
 
+    /// When to look again whether the connection is muted or idle. While requests are under way it is not idle, and is
+    /// looked at again a little later.
     fn deadline(&self) -> Mono {
-        self.muted_until.unwrap_or_else(|| self.idle_at())
+        let soonest = self.core.now().mono.plus_millis(IDLE_CHECK_MS_MIN);
+        self.muted_until
+            .unwrap_or_else(|| self.idle_at().max(soonest))
     }
 
     fn idle_at(&self) -> Mono {

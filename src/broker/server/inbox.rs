@@ -46,17 +46,12 @@ impl Inbox {
         self.buffer.len()
     }
 
-    /// Whether no frame has begun.
-    pub fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
-    }
-
     /// The buffer with room for the next read, and how much to read at most.
     pub fn buffer_for_read(&mut self) -> (&mut BytesMut, usize) {
         let missing = self.missing_bytes();
         let spare = self.buffer.capacity() - self.buffer.len();
         if spare < missing.min(READ_BYTES_MIN) || spare == 0 {
-            let wanted = missing.min(RESERVE_BYTES_MAX).max(READ_BYTES_MIN);
+            let wanted = missing.clamp(READ_BYTES_MIN, RESERVE_BYTES_MAX);
             let doubled = self.buffer.len().min(missing);
             self.buffer.reserve(wanted.max(doubled));
         }
@@ -128,7 +123,7 @@ mod tests {
             }
         }
         assert_eq!(frames, [&[1u8, 2, 3, 4, 5, 6, 7, 8][..], &[1; 9][..]]);
-        assert!(inbox.is_empty());
+        assert_eq!(inbox.len(), 0);
     }
 
     #[test]
@@ -153,7 +148,7 @@ mod tests {
     #[test]
     fn an_announcement_alone_reserves_little() {
         let mut inbox = Inbox::new(100 << 20);
-        feed(&mut inbox, &(100 << 20u32).to_be_bytes());
+        feed(&mut inbox, &(100u32 << 20).to_be_bytes());
         let (buffer, _) = inbox.buffer_for_read();
         assert!(buffer.capacity() <= 2 * RESERVE_BYTES_MAX);
     }

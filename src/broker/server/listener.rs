@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use runtime::net::{TcpListener, TcpStream};
+use types::Mono;
 
 use crate::core::Core;
+use crate::image::ConnectionLimits;
 use crate::server::connection::{Connection, Ended};
 use crate::server::context::Peer;
 
@@ -22,6 +25,9 @@ struct Counts {
     next_number: usize,
     total: usize,
     by_address: BTreeMap<IpAddr, usize>,
+    /// The second that is counted, and the connections created in it.
+    second: u64,
+    created: u64,
 }
 
 /// A counted connection; uncounted on drop.
@@ -46,21 +52,24 @@ pub enum ConnectionLimit {
 
 impl ConnectionCounts {
     /// Counts a connection from `address`, unless a limit is reached.
+    ///
+    /// # Errors
+    /// Which one.
     pub fn admit(
         self: &Arc<ConnectionCounts>,
         address: IpAddr,
-        total_max: usize,
-        per_address_max: usize,
+        limits: &ConnectionLimits,
     ) -> Result<Counted, ConnectionLimit> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if counts.total >= total_max {
-            return Err(ConnectionLimit::Total(total_max));
+        let mut counts = self.lock();
+        if counts.total >= limits.total_max {
+            return Err(ConnectionLimit::Total(limits.total_max));
         }
-        let here = counts.by_address.entry(address).or_default();
-        if *here >= per_address_max {
+        let own = limits.overrides.get(&address).copied();
+        let per_address_max = own.unwrap_or(limits.per_address_max);
+        if counts.by_address.get(&address).copied().unwrap_or(0) >= per_address_max {
             return Err(ConnectionLimit::PerAddress(per_address_max));
         }
-        *here += 1;
+        *counts.by_address.entry(address).or_default() += 1;
         counts.total += 1;
         counts.next_number += 1;
         Ok(Counted {
@@ -68,6 +77,24 @@ impl ConnectionCounts {
             address,
             number: counts.next_number,
         })
+    }
+
+    /// Counts a connection that is created at `now`. If that makes more than `per_second_max` in this second, gives
+    /// how long to wait before the next one is accepted.
+    pub fn created(&self, now: Mono, per_second_max: u64) -> Option<Duration> {
+        const SECOND: u64 = 1_000_000_000;
+        let mut counts = self.lock();
+        let second = now.as_nanos() / SECOND;
+        if counts.second != second {
+            (counts.second, counts.created) = (second, 0);
+        }
+        counts.created += 1;
+        let rest = SECOND - now.as_nanos() % SECOND;
+        (counts.created >= per_second_max).then(|| Duration::from_nanos(rest))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections open now.
@@ -107,7 +134,14 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, name: String) {
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, address)) => admit(&core, stream, address, &name),
+            Ok((stream, address)) => {
+                admit(&core, stream, address, &name);
+                let image = core.node.image();
+                let rate = image.broker_config().connections.created_per_second_max;
+                if let Some(wait) = core.node.connection_counts.created(core.now().mono, rate) {
+                    runtime::time::sleep(wait).await;
+                }
+            }
             Err(error) => {
                 // Out of descriptors, most likely: the kernel's queue holds the others meanwhile.
                 tracing::warn!(listener = %name, %error, "a connection could not be accepted");
@@ -119,14 +153,9 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, name: String) {
 
 fn admit(core: &Rc<Core>, stream: TcpStream, address: std::net::SocketAddr, listener: &str) {
     let node = &core.node;
-    let limits = (
-        node.settings.connections_max,
-        node.settings.connections_per_address_max,
-    );
-    let counted = match node
-        .connection_counts
-        .admit(address.ip(), limits.0, limits.1)
-    {
+    let image = node.image();
+    let limits = &image.broker_config().connections;
+    let counted = match node.connection_counts.admit(address.ip(), limits) {
         Ok(counted) => counted,
         Err(limit) => {
             node.metrics.connections_refused.add(1);
@@ -157,6 +186,7 @@ fn admit(core: &Rc<Core>, stream: TcpStream, address: std::net::SocketAddr, list
             Ended::Refused(reason) => {
                 tracing::warn!(%address, reason, "the connection is closed");
             }
+            Ended::Io(error) => tracing::debug!(%address, %error, "the connection failed"),
             ended => tracing::debug!(%address, ?ended, "the connection ended"),
         }
     });
@@ -166,23 +196,43 @@ fn admit(core: &Rc<Core>, stream: TcpStream, address: std::net::SocketAddr, list
 mod tests {
     use super::*;
 
+    fn limits(total_max: usize, per_address_max: usize) -> ConnectionLimits {
+        let overrides = BTreeMap::from([(IpAddr::from([127, 0, 0, 9]), 0)]);
+        ConnectionLimits {
+            total_max,
+            per_address_max,
+            overrides,
+            created_per_second_max: 2,
+        }
+    }
+
     #[test]
     fn limits_hold_in_all_and_by_address() {
         let counts = Arc::new(ConnectionCounts::default());
-        let (one, two) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let first = counts.admit(one, 2, 1).unwrap();
-        assert_eq!(
-            counts.admit(one, 2, 1).unwrap_err(),
-            ConnectionLimit::PerAddress(1)
-        );
-        let second = counts.admit(two, 2, 1).unwrap();
+        let address = |last| IpAddr::from([127, 0, 0, last]);
+        let first = counts.admit(address(1), &limits(2, 1)).unwrap();
+        let per_address = counts.admit(address(1), &limits(2, 1));
+        assert_eq!(per_address.unwrap_err(), ConnectionLimit::PerAddress(1));
+        let overridden = counts.admit(address(9), &limits(2, 1));
+        assert_eq!(overridden.unwrap_err(), ConnectionLimit::PerAddress(0));
+        let second = counts.admit(address(2), &limits(2, 1)).unwrap();
         assert_eq!((first.number, second.number), (1, 2));
-        assert_eq!(
-            counts.admit(two, 2, 9).unwrap_err(),
-            ConnectionLimit::Total(2)
-        );
+        let total = counts.admit(address(2), &limits(2, 9));
+        assert_eq!(total.unwrap_err(), ConnectionLimit::Total(2));
         drop(first);
         assert_eq!(counts.total(), 1);
-        counts.admit(one, 2, 1).unwrap();
+        counts.admit(address(1), &limits(2, 1)).unwrap();
+    }
+
+    #[test]
+    fn beyond_the_rate_the_rest_of_the_second_is_waited_out() {
+        let counts = ConnectionCounts::default();
+        let at = |millis| Mono::START.plus_millis(millis);
+        assert_eq!(counts.created(at(1100), 2), None);
+        assert_eq!(
+            counts.created(at(1400), 2),
+            Some(Duration::from_millis(600))
+        );
+        assert_eq!(counts.created(at(2000), 2), None);
     }
 }

@@ -15,6 +15,10 @@ use crate::handlers;
 use crate::server::context::{Peer, RequestContext};
 use crate::server::response::{Frame, NoReply, Outcome, encode_frame};
 
+/// The share of the memory budget that decoding one request may take: arrays and strings are larger in memory than on
+/// the wire.
+const DECODE_SHARE: usize = 8;
+
 /// A request that is being handled.
 pub type Handling = Pin<Box<dyn Future<Output = Result<Frame, NoReply>>>>;
 
@@ -86,6 +90,7 @@ where
 /// except for ApiVersions, which answers an unknown version in version 0 with the list that is served.
 pub fn start(core: &Rc<Core>, peer: &Rc<Peer>, frame: Bytes) -> Result<Handling, String> {
     let mut decoder = Decoder::new(frame);
+    decoder.limit_memory(core.node.budget.limit_bytes() / DECODE_SHARE);
     let header = protocol::frame::RequestHeader::decode(&mut decoder)
         .map_err(|error| format!("request header: {error}"))?;
     let key = ApiKey::from_code(header.api_key)

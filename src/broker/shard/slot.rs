@@ -98,7 +98,7 @@ impl Slot {
 
     /// Whether there is something to begin.
     pub fn has_work(&self) -> bool {
-        !self.is_busy && !(self.queue.is_empty() && self.jobs.is_empty())
+        !self.is_busy && (!self.queue.is_empty() || !self.jobs.is_empty())
     }
 }
 

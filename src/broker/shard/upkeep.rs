@@ -27,6 +27,17 @@ impl Shard {
         }
     }
 
+    /// Notes every high watermark in its directory's checkpoint.
+    pub fn note_high_watermarks(&self) {
+        for slot in self.slots.values() {
+            let high_watermark = slot.replica.view().high_watermark;
+            let checkpoint = slot.log.directory().high_watermarks();
+            if checkpoint.get(slot.log.name()) != Some(high_watermark) {
+                checkpoint.set(slot.log.name(), high_watermark);
+            }
+        }
+    }
+
     /// Why a partition that has no slot is not served.
     pub(super) fn missing_error(&self, partition: TopicPartition) -> ErrorCode {
         match self.fenced.contains_key(&partition) {

@@ -57,6 +57,15 @@ pub enum Warning {
     },
 }
 
+impl Warning {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Warning::Unknown { key, .. } | Warning::NotActedUpon { key, .. } => key,
+        }
+    }
+}
+
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -9,12 +9,12 @@ use types::Now;
 
 use super::api::*;
 use super::errors::*;
+use super::group::Group;
 use super::image::{Change, DurableGroup};
 use super::machine::GroupCoordinator;
 use super::member::Member;
 use super::offsets::tombstone;
 use super::pending::Effect;
-use super::rebalance::Group;
 use super::state::GroupState;
 
 /// The only type of group here, as ListGroups names it.

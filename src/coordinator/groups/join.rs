@@ -1,5 +1,6 @@
 //! JoinGroup.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,11 +9,12 @@ use types::{Now, Prng, Uuid};
 use super::api::*;
 use super::config::GroupConfig;
 use super::errors::{JoinGroupError, Unavailable};
+use super::group::Group;
 use super::machine::{GroupCoordinator, size_max};
 use super::member::Member;
 use super::pending::{Effect, StaticReplacement};
-use super::rebalance::{Group, Step};
 use super::state::GroupState;
+use super::step::Step;
 use super::timers::Timer;
 
 /// The dash and the random part of a member id, in bytes.
@@ -31,7 +33,7 @@ impl GroupCoordinator {
             out.reply(token, Err(JoinGroupFailure { member_id, error }));
             return;
         }
-        own_memory(&mut request);
+        tidy_protocols(&mut request);
         if request.rebalance_timeout_ms < 0 {
             request.rebalance_timeout_ms = request.session_timeout_ms;
         }
@@ -77,8 +79,12 @@ fn validate(request: &JoinGroup, config: &GroupConfig) -> Result<(), JoinGroupEr
     Ok(())
 }
 
-/// Metadata outlives the request: it must not hold on to the request's buffer.
-fn own_memory(request: &mut JoinGroup) {
+/// Every protocol once, at its first place, with metadata that does not hold on to the request's buffer: it outlives it.
+fn tidy_protocols(request: &mut JoinGroup) {
+    let mut names = BTreeSet::new();
+    request
+        .protocols
+        .retain(|protocol| names.insert(protocol.name.clone()));
     for protocol in &mut request.protocols {
         protocol.metadata = Bytes::copy_from_slice(&protocol.metadata);
     }

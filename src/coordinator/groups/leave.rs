@@ -6,9 +6,10 @@ use types::Now;
 
 use super::api::*;
 use super::errors::*;
+use super::group::Group;
 use super::machine::GroupCoordinator;
-use super::rebalance::{Group, Step};
 use super::state::GroupState;
+use super::step::Step;
 
 /// Why an id does not name a member.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,11 +9,12 @@ use types::{LeaderEpoch, Mono, Now, Prng};
 use super::api::*;
 use super::config::GroupConfig;
 use super::errors::{AppendError, JoinGroupError, SyncGroupError, Unavailable};
+use super::group::Group;
 use super::image::{Change, Image};
 use super::pending::{Deferred, Effect, Pending, PendingAppend};
-use super::rebalance::{Group, Step};
 use super::records::{ReplayError, Replayed};
 use super::state::GroupState;
+use super::step::Step;
 use super::timers::{Timer, Timers};
 use super::view::{CoordinatorPhase, CoordinatorView};
 
@@ -29,8 +30,6 @@ pub struct GroupCoordinator {
     pub(super) image: Image,
     pub(super) pending: Pending,
     pub(super) timers: Timers,
-    /// The newest append of an earlier term: reports about it mean nothing any more.
-    term_begins_after: AppendId,
 }
 
 impl GroupCoordinator {
@@ -45,7 +44,6 @@ impl GroupCoordinator {
             image: Image::default(),
             pending: Pending::default(),
             timers: Timers::default(),
-            term_begins_after: 0,
         }
     }
 
@@ -53,14 +51,14 @@ impl GroupCoordinator {
     pub fn step(&mut self, now: Now, input: Input, out: &mut Actions) {
         match input {
             Input::Elected { epoch } => {
-                self.drop_term(now, out);
+                self.drop_term(out);
                 self.epoch = epoch;
                 self.phase = CoordinatorPhase::Loading;
                 out.note("elected, the log is being replayed", "");
             }
             Input::Loaded => self.loaded(now, out),
             Input::Resigned => {
-                self.drop_term(now, out);
+                self.drop_term(out);
                 self.phase = CoordinatorPhase::Resigned;
                 out.note("resigned", "");
             }
@@ -69,7 +67,9 @@ impl GroupCoordinator {
             Input::Committed { up_to } => self.committed(now, up_to, out),
             Input::AppendFailed { append, error } => self.append_failed(now, append, error, out),
             Input::TopicDeleted { topic, topic_id } => {
-                self.forget_topic(now, &topic, topic_id, out);
+                if self.phase == CoordinatorPhase::Active {
+                    self.forget_topic(now, &topic, topic_id, out);
+                }
             }
             Input::Tick => self.tick(now, out),
         }
@@ -136,7 +136,7 @@ impl GroupCoordinator {
         (&mut self.groups, &self.image, step)
     }
 
-    fn drop_term(&mut self, _now: Now, out: &mut Actions) {
+    fn drop_term(&mut self, out: &mut Actions) {
         self.timers.clear();
         let lost = Unavailable::NotCoordinator;
         for append in self.pending.drain() {
@@ -159,7 +159,6 @@ impl GroupCoordinator {
             }
         }
         self.image = Image::default();
-        self.term_begins_after = self.pending.last_id();
     }
 
     fn loaded(&mut self, now: Now, out: &mut Actions) {
@@ -264,7 +263,7 @@ impl GroupCoordinator {
     fn committed(&mut self, now: Now, up_to: AppendId, out: &mut Actions) {
         while let Some(append) = self.pending.pop_up_to(up_to) {
             for change in append.changes {
-                self.image.apply(change);
+                self.change_committed(now, change);
             }
             if let Some(timeout) = append.timeout {
                 self.timers.cancel(timeout);
@@ -298,9 +297,7 @@ impl GroupCoordinator {
     }
 
     fn append_failed(&mut self, now: Now, id: AppendId, error: AppendError, out: &mut Actions) {
-        if id <= self.term_begins_after {
-            return;
-        }
+        // Ids are never used again: a report about an earlier term finds nothing.
         let Some(append) = self.pending.remove(id) else {
             return;
         };
@@ -324,8 +321,10 @@ impl GroupCoordinator {
         append.timeout = None;
         let effect = match append.effect {
             // Whether the groups are gone will be known later.
-            Effect::Deletion(_) => Effect::None,
-            _ => std::mem::replace(&mut append.effect, Effect::None),
+            Effect::None | Effect::Deletion(_) => Effect::None,
+            Effect::Assignment { .. } | Effect::StaticMember(_) => {
+                std::mem::replace(&mut append.effect, Effect::None)
+            }
         };
         let waiting = std::mem::take(&mut append.waiting);
         let expired = PendingAppend {
@@ -356,9 +355,12 @@ impl GroupCoordinator {
                 }
             }
             Effect::Deletion(deleted) => {
-                for group in deleted {
+                for mut group in deleted {
                     let successor = groups.get(&group.id);
                     if successor.is_none_or(Group::is_hollow) {
+                        // Whoever saw the successor's generation must not see it again.
+                        let seen = successor.map_or(0, |successor| successor.generation);
+                        group.generation = group.generation.max(seen);
                         groups.insert(group.id.clone(), group);
                     }
                 }
@@ -366,6 +368,43 @@ impl GroupCoordinator {
         }
         for waiting in append.waiting {
             out.reply(waiting.token, waiting.response.refused(unavailable));
+        }
+    }
+
+    fn change_committed(&mut self, now: Now, change: Change) {
+        match change {
+            Change::Offset { value: Some(_), .. } | Change::Group { value: Some(_), .. } => {
+                self.image.apply(change);
+            }
+            Change::Offset {
+                ref group,
+                value: None,
+                ..
+            } => {
+                let group = group.clone();
+                self.image.apply(change);
+                self.drop_if_hollow(&group);
+            }
+            Change::Group {
+                ref group,
+                value: None,
+            } => {
+                let group = group.clone();
+                self.image.apply(change);
+                self.group_forgotten(now, group);
+            }
+        }
+    }
+
+    /// A group's tombstone is committed.
+    fn group_forgotten(&mut self, now: Now, id: Arc<str>) {
+        if self.image.groups.contains_key(&id) {
+            // Offsets whose own tombstones did not get through keep a group that never had members.
+            self.groups
+                .entry(id)
+                .or_insert_with_key(|id| Group::empty(id.clone(), now));
+        } else {
+            self.drop_if_hollow(&id);
         }
     }
 

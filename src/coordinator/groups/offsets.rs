@@ -7,11 +7,12 @@ use types::{Now, PartitionIndex, Uuid, Wall};
 use super::api::*;
 use super::config::GroupConfig;
 use super::errors::*;
+use super::group::Group;
 use super::image::{Change, CommittedOffset, DurableGroup};
 use super::machine::GroupCoordinator;
 use super::pending::{Deferred, Effect};
-use super::rebalance::{Group, Step};
 use super::state::GroupState;
+use super::step::Step;
 
 /// Records in one append where the operation does not need them to be one batch.
 const RECORDS_PER_APPEND_MAX: usize = 1000;
@@ -187,7 +188,7 @@ impl GroupCoordinator {
                 }
             }
         }
-        append_in_parts(&mut step, changes);
+        append_in_parts(&mut step, changes, Effect::None);
     }
 
     /// Forgets offsets whose time has come (KIP-211), and groups that have neither members nor offsets.
@@ -202,19 +203,20 @@ impl GroupCoordinator {
             let (Some(group), Some(durable)) = (groups.get(&id), image.groups.get(&id)) else {
                 continue;
             };
-            let (changes, all_expired) = expired(now, step.config, group, durable);
+            let (mut changes, all_expired) = expired(now, step.config, group, durable);
             if !changes.is_empty() {
                 step.out.note("offsets expire", &id);
             }
-            append_in_parts(&mut step, changes);
+            let mut effect = Effect::None;
             if all_expired && group.is_hollow() {
                 step.out
                     .note("a group without members and offsets is forgotten", &id);
                 let group = groups.remove(&id).expect("it was just looked at");
+                effect = Effect::Deletion(vec![group]);
                 let value = None;
-                let change = Change::Group { group: id, value };
-                step.append(vec![change], Effect::Deletion(vec![group]));
+                changes.push(Change::Group { group: id, value });
             }
+            append_in_parts(&mut step, changes, effect);
         }
     }
 }
@@ -282,11 +284,12 @@ fn decide_commit(
                 partition: partition.partition,
                 value: Some(CommittedOffset {
                     offset: partition.offset,
-                    leader_epoch: partition.leader_epoch,
+                    // The only record that can hold an expiry holds neither epoch nor topic id.
+                    leader_epoch: expires_at.map_or(partition.leader_epoch, |_| -1),
                     metadata,
                     committed_at: now.wall,
                     expires_at,
-                    topic_id: topic.topic_id,
+                    topic_id: expires_at.map_or(topic.topic_id, |_| Uuid::ZERO),
                 }),
             });
             (partition.partition, Ok(()))
@@ -343,11 +346,15 @@ pub(super) fn tombstone(group: &Arc<str>, topic: &Arc<str>, partition: Partition
     }
 }
 
-fn append_in_parts(step: &mut Step<'_>, mut changes: Vec<Change>) {
-    while !changes.is_empty() {
-        let rest = changes.split_off(changes.len().min(RECORDS_PER_APPEND_MAX));
+/// Appends changes that need not be one batch; the last part carries the effect.
+fn append_in_parts(step: &mut Step<'_>, mut changes: Vec<Change>, effect: Effect) {
+    while changes.len() > RECORDS_PER_APPEND_MAX {
+        let rest = changes.split_off(RECORDS_PER_APPEND_MAX);
         step.append(changes, Effect::None);
         changes = rest;
+    }
+    if !changes.is_empty() {
+        step.append(changes, effect);
     }
 }
 

@@ -8,8 +8,8 @@ use types::PartitionIndex;
 
 use super::api::{AppendId, JoinProtocol, OffsetFetch, Response, Token};
 use super::errors::Unavailable;
+use super::group::Group;
 use super::image::Change;
-use super::rebalance::Group;
 use super::timers::TimerHandle;
 
 /// What an append does to the state in memory beyond its records.
@@ -66,6 +66,10 @@ impl Deferred {
     /// The same answer, refused.
     pub(super) fn refused(&self, unavailable: Unavailable) -> Response {
         match self {
+            // Consumers before 3.9 do not know COORDINATOR_NOT_AVAILABLE here.
+            Deferred::Fetch(_) if unavailable == Unavailable::NotAvailable => {
+                Response::OffsetFetch(Err(Unavailable::NotCoordinator.into()))
+            }
             Deferred::Fetch(_) => Response::OffsetFetch(Err(unavailable.into())),
             Deferred::Known(response) => response.refused(unavailable),
         }

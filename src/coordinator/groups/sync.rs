@@ -8,10 +8,11 @@ use types::Now;
 
 use super::api::*;
 use super::errors::{SyncGroupError, Unavailable};
+use super::group::Group;
 use super::machine::GroupCoordinator;
 use super::pending::Effect;
-use super::rebalance::{Group, Step};
 use super::state::GroupState;
+use super::step::Step;
 
 impl GroupCoordinator {
     pub(super) fn sync_group(

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use types::{LeaderEpoch, PartitionIndex};
 
+use super::group::Group;
 use super::image::{CommittedOffset, StoredGroup};
 use super::machine::GroupCoordinator;
 use super::member::Member;
-use super::rebalance::Group;
 use super::state::GroupState;
 
 /// Where a coordinator is in its life.

@@ -61,7 +61,7 @@ fn both_ends_know_each_other() {
 #[test]
 fn nobody_listening_means_refused() {
     block_on(async {
-        // Of two freed ports, so that the connecting end, which may be given the first, does not meet itself.
+        // Of two freed ports, so that a simulated end, which is given the first, does not meet itself.
         let (first, second) = (listener().await, listener().await);
         let address = second.local_addr().unwrap();
         drop((first, second));

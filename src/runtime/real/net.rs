@@ -56,6 +56,10 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Stream> {
         let inner = tokio::net::TcpStream::connect(address).await?;
+        // Nobody listens, and the system gave this end the very port that it connects to: it met itself.
+        if inner.local_addr()? == inner.peer_addr()? {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         Ok(Stream { inner })
     }
 

@@ -128,7 +128,7 @@ impl Plan {
             .sum();
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         let mut state = RollState::of(core.active(), config);
-        let mut headers = BytesMut::new();
+        let mut headers = BytesMut::with_capacity(batches.len() * BATCH_HEADER_BYTES);
         for batch in batches {
             let header = batch.header;
             let rolls_to = state

@@ -10,8 +10,7 @@ use types::{LeaderEpoch, Now, Offset, Uuid};
 
 use super::Log;
 use super::core::{Core, Shared};
-use super::recover::{Recovery, first_to_check};
-use super::scan::BadBatch;
+use super::recover::Recovery;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{OpenError, WriteError};
@@ -165,79 +164,6 @@ impl Log {
             Log::from_core(Box::new(core), topic_id, config, end),
             recovered,
         ))
-    }
-}
-
-impl Recovery<'_> {
-    async fn run(&mut self, bases: &[Offset], was_clean: bool) -> Result<(), OpenError> {
-        let first_checked = if was_clean {
-            bases.len()
-        } else {
-            first_to_check(bases, self.proven_offset)
-        };
-        for (index, base) in bases.iter().enumerate() {
-            let mut bad = None;
-            let is_active = index + 1 == bases.len();
-            if index < first_checked {
-                bad = self.trust(*base, is_active).await?;
-                if let Some(damage) = bad.take_if(|bad| bad.offset >= self.proven_offset) {
-                    tracing::warn!(?damage, "a log that was stopped cleanly is checked");
-                    self.recovered.was_clean = false;
-                    bad = self.check(*base, is_active).await?;
-                }
-            } else {
-                bad = bad.or(self.check(*base, is_active).await?);
-            }
-            if let Some(bad) = bad {
-                if bad.offset < self.proven_offset {
-                    return Err(self.fence(bad));
-                }
-                return self.drop_behind(bases, bad).await;
-            }
-        }
-        if self.next_offset < self.proven_offset {
-            let last = bases.last().map(|last| FileKind::Log.file_name(*last));
-            let path = last.map_or(self.shared.path.to_path_buf(), |name| {
-                self.shared.path.join(name)
-            });
-            let position = self
-                .segments
-                .last()
-                .map_or(0, |segment| segment.size_bytes());
-            let reason = "the log ends there".to_owned();
-            return Err(self.fence(BadBatch {
-                path,
-                position,
-                offset: self.next_offset,
-                reason,
-            }));
-        }
-        Ok(())
-    }
-
-    /// Removes the segments behind a cut, the last one first, so that what is left is always without a hole.
-    async fn drop_behind(&mut self, bases: &[Offset], bad: BadBatch) -> Result<(), OpenError> {
-        for base in bases[self.segments.len()..].iter().rev() {
-            let path = self.shared.path.join(FileKind::Log.file_name(*base));
-            if let Ok(metadata) = self.shared.disk().metadata(&path).await {
-                self.recovered.dropped_bytes += metadata.length_bytes;
-            }
-            self.recovered.dropped_segments += 1;
-            let names = [
-                FileKind::Log,
-                FileKind::OffsetIndex,
-                FileKind::TimeIndex,
-                FileKind::TransactionIndex,
-            ];
-            remove_all(self.shared, names.map(|kind| kind.file_name(*base)).iter()).await?;
-        }
-        tracing::warn!(
-            name = %self.shared.name, offset = bad.offset, path = %bad.path.display(), position = bad.position,
-            reason = bad.reason, cut_bytes = self.recovered.cut_bytes,
-            dropped_segments = self.recovered.dropped_segments, "recovery has cut the log"
-        );
-        self.recovered.cut_reason = Some(bad.reason);
-        Ok(())
     }
 }
 

@@ -6,15 +6,18 @@ use std::sync::Arc;
 
 use protocol::records::{BATCH_HEADER_BYTES, BatchHeader};
 use runtime::disk::{File, OpenMode};
-use types::{Now, Offset, planted};
+use types::{Now, Offset, ProducerId, planted};
 
 use super::core::Shared;
+use super::open::remove_all;
 use super::scan::{BadBatch, Scan, ScanOptions};
 use super::{Log, Recovered};
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{Fence, OpenError};
-use crate::index::{Entry, OffsetEntry, SparseIndex, TimeEntry, decode_entries};
+use crate::index::{
+    AbortedTransaction, Entry, OffsetEntry, SparseIndex, TimeEntry, decode_entries,
+};
 use crate::names::{FileKind, PartitionName};
 use crate::segment::{Segment, SegmentState, TimestampOffset};
 
@@ -119,11 +122,12 @@ impl Recovery<'_> {
         Ok(None)
     }
 
-    /// Reads every batch of a segment and compares the checksums.
+    /// Reads every batch of a segment and compares the checksums. At a bad batch at or above the proven offset the
+    /// segments `behind` go and the segment is cut.
     pub async fn check(
         &mut self,
         base_offset: Offset,
-        is_active: bool,
+        behind: &[Offset],
     ) -> Result<Option<BadBatch>, OpenError> {
         if base_offset < self.next_offset {
             return Ok(Some(self.overlap(base_offset)));
@@ -140,67 +144,151 @@ impl Recovery<'_> {
             &mut self.recovered.epochs,
         );
         let run = scan.run(length).await;
-        let (mut state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
+        let (mut state, next_offset) = (scan.state, scan.next_offset);
+        let (markers, bad) = (scan.markers, scan.bad);
         run.map_err(|error| self.fail("reading", &path, &error))?;
         self.recovered.checked_bytes += state.size_bytes;
-        if let Some(bad) = bad {
-            if bad.offset < self.proven_offset {
-                return Ok(Some(bad));
-            }
-            return self
-                .cut(base_offset, file, length, state, next_offset, bad)
-                .await
-                .map(Some);
+        if bad
+            .as_ref()
+            .is_some_and(|bad| bad.offset < self.proven_offset)
+        {
+            return Ok(bad);
         }
-        if !is_active {
+        if bad.is_some() {
+            // Before the cut: a crash in between must not leave a hole.
+            self.drop_segments(behind).await?;
+            self.cut(&file, length, &mut state).await?;
+        } else if !behind.is_empty() {
             state.push_time_entry(base_offset);
             state.recent = Default::default();
         }
-        self.keep_checked(base_offset, &file, state, next_offset)
-            .await?;
-        Ok(None)
-    }
-
-    /// Keeps the good part of a segment.
-    async fn keep_checked(
-        &mut self,
-        base_offset: Offset,
-        file: &File,
-        state: SegmentState,
-        next_offset: Offset,
-    ) -> Result<(), OpenError> {
         let segment = self.shared.segment(base_offset, state);
-        self.rewrite_indexes(&segment).await?;
-        let synced = file.sync_data().await;
-        synced.map_err(|error| {
-            let path = segment.path(FileKind::Log);
-            OpenError::from(self.shared.directory.fail("syncing", &path, &error))
-        })?;
+        self.keep_checked(&segment, &file, &markers).await?;
         self.segments.push(segment);
         self.next_offset = next_offset.max(base_offset);
+        Ok(bad)
+    }
+
+    /// Makes the good part of a segment durable, and its indexes right.
+    async fn keep_checked(
+        &mut self,
+        segment: &Arc<Segment>,
+        file: &File,
+        markers: &[(Offset, ProducerId)],
+    ) -> Result<(), OpenError> {
+        self.rewrite_indexes(segment).await?;
+        let path = segment.path(FileKind::TransactionIndex);
+        let kept = keep_aborted(segment, markers).await;
+        kept.map_err(|error| self.fail("repairing", &path, &error))?;
+        let path = segment.path(FileKind::Log);
+        let synced = file.sync_data().await;
+        synced.map_err(|error| self.shared.directory.fail("syncing", &path, &error))?;
         Ok(())
     }
 
-    /// Cuts a segment at its first bad batch.
+    /// Cuts the file of a segment behind its good batches.
     async fn cut(
         &mut self,
-        base_offset: Offset,
-        file: File,
+        file: &File,
         length: u64,
-        mut state: SegmentState,
-        next_offset: Offset,
-        bad: BadBatch,
-    ) -> Result<BadBatch, OpenError> {
+        state: &mut SegmentState,
+    ) -> Result<(), OpenError> {
         self.recovered.cut_bytes += length - state.size_bytes;
         if planted!(TornTailKept) {
             state.size_bytes = length;
-        } else {
-            let cut = file.set_len(state.size_bytes).await;
-            cut.map_err(|error| self.fail("cutting", &bad.path, &error))?;
+            return Ok(());
         }
-        self.keep_checked(base_offset, &file, state, next_offset)
-            .await?;
-        Ok(bad)
+        let cut = file.set_len(state.size_bytes).await;
+        cut.map_err(|error| self.fail("cutting", file.path(), &error))
+    }
+
+    /// Removes segments behind a cut, durably, the last one first.
+    async fn drop_segments(&mut self, bases: &[Offset]) -> Result<(), OpenError> {
+        for base in bases.iter().rev() {
+            let path = self.shared.path.join(FileKind::Log.file_name(*base));
+            if let Ok(metadata) = self.shared.disk().metadata(&path).await {
+                self.recovered.dropped_bytes += metadata.length_bytes;
+            }
+            self.recovered.dropped_segments += 1;
+            let names = Segment::FILES.map(|kind| kind.file_name(*base));
+            remove_all(self.shared, names.iter()).await?;
+        }
+        if !bases.is_empty() {
+            let synced = self.shared.disk().sync_dir(&*self.shared.path).await;
+            let failed = |error| {
+                self.shared
+                    .directory
+                    .fail("syncing", &self.shared.path, &error)
+            };
+            synced.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the segments of these bases, trusting those in front of the proven offset's, or all after a clean stop.
+    pub async fn run(&mut self, bases: &[Offset], was_clean: bool) -> Result<(), OpenError> {
+        let first_checked = if was_clean {
+            bases.len()
+        } else {
+            first_to_check(bases, self.proven_offset)
+        };
+        for (index, base) in bases.iter().enumerate() {
+            let behind = &bases[index + 1..];
+            let mut is_trusted = index < first_checked;
+            let mut bad = None;
+            if is_trusted {
+                bad = self.trust(*base, behind.is_empty()).await?;
+                if let Some(damage) = bad.take_if(|bad| bad.offset >= self.proven_offset) {
+                    tracing::warn!(?damage, "a log that was stopped cleanly is checked");
+                    self.recovered.was_clean = false;
+                    is_trusted = false;
+                }
+            }
+            if !is_trusted {
+                bad = self.check(*base, behind).await?;
+            }
+            if let Some(bad) = bad {
+                let is_cut = self.segments.len() > index;
+                let left = if is_cut { &[] } else { &bases[index..] };
+                return self.end_at(bad, left).await;
+            }
+        }
+        if self.next_offset < self.proven_offset {
+            return Err(self.fence(self.missing_end(bases)));
+        }
+        Ok(())
+    }
+
+    /// Ends the log in front of a bad batch, or refuses it.
+    async fn end_at(&mut self, bad: BadBatch, left: &[Offset]) -> Result<(), OpenError> {
+        if bad.offset < self.proven_offset {
+            return Err(self.fence(bad));
+        }
+        // Only if a segment overlaps the one before it is anything left.
+        self.drop_segments(left).await?;
+        tracing::warn!(
+            name = %self.shared.name, offset = bad.offset, path = %bad.path.display(),
+            position = bad.position, reason = bad.reason, cut_bytes = self.recovered.cut_bytes,
+            dropped_segments = self.recovered.dropped_segments, "recovery has cut the log"
+        );
+        self.recovered.cut_reason = Some(bad.reason);
+        Ok(())
+    }
+
+    /// What is bad about a log that ends too early.
+    fn missing_end(&self, bases: &[Offset]) -> BadBatch {
+        let last = bases.last().map(|last| FileKind::Log.file_name(*last));
+        BadBatch {
+            path: last.map_or(self.shared.path.to_path_buf(), |name| {
+                self.shared.path.join(name)
+            }),
+            position: self
+                .segments
+                .last()
+                .map_or(0, |segment| segment.size_bytes()),
+            offset: self.next_offset,
+            reason: "the log ends there".to_owned(),
+        }
     }
 
     fn overlap(&self, base_offset: Offset) -> BadBatch {
@@ -350,6 +438,28 @@ impl Recovery<'_> {
     }
 }
 
+/// Keeps the aborted transactions in front whose markers are in the segment. What a crash has taken, the owner gives
+/// again.
+async fn keep_aborted(segment: &Arc<Segment>, markers: &[(Offset, ProducerId)]) -> io::Result<()> {
+    let listed = segment.read_aborted().await?;
+    let is_known = |entry: &&AbortedTransaction| {
+        entry.first_offset <= entry.last_offset
+            && markers
+                .binary_search(&(entry.last_offset, entry.producer_id))
+                .is_ok()
+    };
+    let kept = listed.iter().take_while(is_known).count();
+    let length = (kept * AbortedTransaction::SIZE_BYTES) as u64;
+    let file = match segment.open(FileKind::TransactionIndex).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    if file.len()? > length {
+        file.set_len(length).await?;
+    }
+    Ok(())
+}
+
 /// What the indexes of a segment say.
 struct Loaded {
     /// Up to and without the batch of the last entry.
@@ -395,7 +505,7 @@ pub async fn truncate_fenced(
 }
 
 /// The index of the segment from which on batches are checked, among segments of these bases.
-pub(super) fn first_to_check(bases: &[Offset], proven_offset: Offset) -> usize {
+fn first_to_check(bases: &[Offset], proven_offset: Offset) -> usize {
     bases
         .partition_point(|base| *base <= proven_offset)
         .saturating_sub(1)

@@ -1,12 +1,12 @@
 //! What a log is after a stop, by what was done to its files.
 
-use protocol::records::BATCH_HEADER_BYTES;
+use protocol::records::{BATCH_HEADER_BYTES, BatchBuilder, ControlRecordType};
 use runtime::task::block_on;
 use types::Offset;
 
 use super::{Recovered, truncate_fenced};
 use crate::testing::*;
-use crate::{FileKind, Log, LogConfig, OpenError};
+use crate::{AbortedTransaction, FileKind, Log, LogConfig, OpenError};
 
 /// What is done to the files of a stopped log. Each of its segments but the last holds the same number of batches.
 #[derive(Clone, Copy, Debug)]
@@ -325,5 +325,47 @@ fn leftovers_go_and_the_rest_stays() {
         home.disk.open(&swap, mode).await.expect("a file");
         let refused = reopen(&directory, false).await.err();
         assert!(matches!(refused, Some(OpenError::Unreadable { path, .. }) if path == swap));
+    });
+}
+
+#[test]
+fn aborted_transactions_are_kept_where_their_markers_are() {
+    block_on(async {
+        let home = Home::new().await;
+        let (directory, _) = home.open().await;
+        let mut log = create(&directory, config()).await;
+        fill(&mut log, 3).await;
+        let mut marker = BatchBuilder::new(6)
+            .control()
+            .transactional()
+            .producer(9, 1, -1);
+        marker.append_control(1, ControlRecordType::Abort, &[0; 6]);
+        append(&mut log, at(0), &[marker.build()])
+            .await
+            .expect("an append");
+        let entry = |producer_id, last_offset| AbortedTransaction {
+            producer_id,
+            first_offset: 2,
+            last_offset,
+            last_stable_offset: 2,
+        };
+        let given = vec![entry(9, 6), entry(9, 100)];
+        let finished = log.begin_append_aborted(given).await;
+        log.finish(finished).expect("an append");
+        drop(log);
+        home.resize(&home.file(FileKind::TransactionIndex, 0), 5)
+            .await;
+        let (mut log, _) = reopen(&directory, false).await.expect("recovery");
+        let listed = async |log: &Log| {
+            log.view()
+                .aborted_transactions(0, 10)
+                .await
+                .expect("a list")
+        };
+        assert_eq!(listed(&log).await, [entry(9, 6)]);
+        // Its owner may give all again.
+        let finished = log.begin_append_aborted(vec![entry(9, 6)]).await;
+        log.finish(finished).expect("an append");
+        assert_eq!(listed(&log).await, [entry(9, 6)]);
     });
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use protocol::records::{Batch, BatchError};
 use runtime::disk::File;
-use types::{LeaderEpoch, Offset};
+use types::{LeaderEpoch, Offset, ProducerId};
 
 use crate::segment::SegmentState;
 
@@ -39,6 +39,8 @@ pub(super) struct Scan<'a> {
     pub state: SegmentState,
     /// The offset after the last good batch.
     pub next_offset: Offset,
+    /// Offsets and producers of the markers that end transactions.
+    pub markers: Vec<(Offset, ProducerId)>,
     /// Epochs in order, each with the base offset of its first batch.
     pub epochs: &'a mut Vec<(LeaderEpoch, Offset)>,
     pub bad: Option<BadBatch>,
@@ -62,6 +64,7 @@ impl<'a> Scan<'a> {
             options,
             state,
             next_offset,
+            markers: Vec::new(),
             epochs,
             bad: None,
         }
@@ -142,6 +145,9 @@ impl<'a> Scan<'a> {
         let epoch = header.partition_leader_epoch;
         if epoch >= 0 && self.epochs.last().is_none_or(|(last, _)| epoch > *last) {
             self.epochs.push((epoch, header.base_offset));
+        }
+        if header.is_control() && header.has_producer_id() {
+            self.markers.push((header.base_offset, header.producer_id));
         }
         self.state
             .note_batch(self.base_offset, header, self.options.index_interval_bytes);

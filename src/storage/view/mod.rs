@@ -51,6 +51,11 @@ struct Bounds {
 }
 
 impl LogView {
+    /// The log directory: a reader that fails on a [`FileRange`] tells it.
+    pub fn directory(&self) -> &LogDirectory {
+        &self.directory
+    }
+
     /// The first offset of the log.
     pub fn log_start_offset(&self) -> Offset {
         self.log_start_offset

@@ -33,6 +33,16 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// How long a broker may take to stop when asked to.
 const STOP_MAX: Duration = Duration::from_secs(20);
 
+/// What a broker is started for.
+pub struct Setup<'a> {
+    /// Names its folder.
+    pub name: &'a str,
+    /// Configs beside those of every suite.
+    pub profile: &'a [(&'a str, &'a str)],
+    /// A port to prefer.
+    pub port: Option<u16>,
+}
+
 /// One running broker with node id 0, its data in a folder of its own below `target/`.
 pub struct Node {
     child: Child,
@@ -43,14 +53,8 @@ pub struct Node {
 
 impl Node {
     /// Starts a broker on a free port with an empty data directory, and waits until it answers.
-    pub fn start(
-        root: &Path,
-        peer: Peer,
-        name: &str,
-        profile: &[(&str, &str)],
-        keep: bool,
-    ) -> Result<Node> {
-        let (mut command, address, folder) = command(root, peer, name, profile)?;
+    pub fn start(root: &Path, peer: Peer, setup: &Setup, keep: bool) -> Result<Node> {
+        let (mut command, address, folder) = command(root, peer, setup)?;
         let log = File::create(folder.join("broker.log"))?;
         let child = command
             .stdin(Stdio::null())
@@ -123,28 +127,29 @@ impl Drop for Node {
 }
 
 /// The command that starts a broker with an empty data directory, its address, and its folder.
-pub fn command(
-    root: &Path,
-    peer: Peer,
-    name: &str,
-    profile: &[(&str, &str)],
-) -> Result<(Command, SocketAddr, PathBuf)> {
+pub fn command(root: &Path, peer: Peer, setup: &Setup) -> Result<(Command, SocketAddr, PathBuf)> {
     let folder = root
         .join("target/clients/data")
-        .join(format!("{name}-{peer}"));
+        .join(format!("{}-{peer}", setup.name));
     if folder.exists() {
         std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
     let mut settings: Vec<(String, String)> = Vec::new();
-    for (key, value) in PROFILE.iter().chain(profile) {
+    for (key, value) in PROFILE.iter().chain(setup.profile) {
         settings.push(((*key).to_owned(), (*value).to_owned()));
     }
     settings.push((
         "log.dirs".to_owned(),
         folder.join("logs").display().to_string(),
     ));
-    let address = free_address()?;
+    let address = match setup
+        .port
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
+    {
+        Some(wanted) if TcpListener::bind(wanted).is_ok() => wanted,
+        _ => free_address()?,
+    };
     let command = match peer {
         Peer::Millrace => millrace(root, address, &settings)?,
         Peer::Kafka => kafka(root, address, &folder, &settings)?,
@@ -196,7 +201,11 @@ fn millrace(root: &Path, address: SocketAddr, settings: &[(String, String)]) -> 
     command.arg("serve");
     let listeners = ("listeners".to_owned(), format!("PLAINTEXT://{address}"));
     let id = ("node.id".to_owned(), "0".to_owned());
-    for (key, value) in settings.iter().chain([&listeners, &id]) {
+    let advertised = (
+        "advertised.listeners".to_owned(),
+        format!("PLAINTEXT://{address}"),
+    );
+    for (key, value) in settings.iter().chain([&listeners, &advertised, &id]) {
         command.arg("--override").arg(format!("{key}={value}"));
     }
     Ok(command)

@@ -12,6 +12,8 @@ pub struct Suite {
     pub jars: bool,
     /// The broker's configs, beside those of [`PROFILE`].
     pub profile: &'static [(&'static str, &'static str)],
+    /// The port that its tests take for granted; used if nobody listens there.
+    pub port: Option<u16>,
     /// How long it may take, installing and building included.
     pub seconds_max: u64,
 }
@@ -25,6 +27,11 @@ pub const PROFILE: &[(&str, &str)] = &[
 ];
 
 const PARTITIONS_4: &[(&str, &str)] = &[("num.partitions", "4")];
+
+const SHORT_SESSIONS: &[(&str, &str)] = &[
+    ("num.partitions", "4"),
+    ("group.min.session.timeout.ms", "1000"),
+];
 
 /// Every suite, the quick ones first.
 pub const SUITES: &[Suite] = &[
@@ -41,7 +48,7 @@ pub const SUITES: &[Suite] = &[
     ),
     suite("franz-go", &[("go", "version")], PARTITIONS_4, 900),
     suite("confluent-kafka", PYTHON, PARTITIONS_4, 300),
-    suite("kafka-python", PYTHON, PARTITIONS_4, 900),
+    suite("kafka-python", PYTHON, SHORT_SESSIONS, 900),
     suite(
         "librdkafka",
         &[
@@ -52,12 +59,15 @@ pub const SUITES: &[Suite] = &[
         PARTITIONS_4,
         1800,
     ),
-    suite(
-        "rust-rdkafka",
-        &[("make", "--version"), ("cc", "--version")],
-        &[("num.partitions", "3")],
-        1500,
-    ),
+    Suite {
+        port: Some(9092),
+        ..suite(
+            "rust-rdkafka",
+            &[("make", "--version"), ("cc", "--version")],
+            &[("num.partitions", "3")],
+            1500,
+        )
+    },
 ];
 
 const JAVA: &[(&str, &str)] = &[
@@ -77,6 +87,7 @@ const fn suite(
         name,
         needs,
         jars: false,
+        port: None,
         profile,
         seconds_max,
     }

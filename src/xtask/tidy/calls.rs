@@ -16,7 +16,7 @@ struct Ban {
     /// Rooms in which it is allowed.
     allowed: fn(&Source, Kind) -> bool,
     /// Whether tests may write it.
-    tests_too: bool,
+    tests_may: bool,
     instead: &'static str,
 }
 
@@ -97,7 +97,7 @@ const BANS: &[Ban] = &[
     ban(
         "thread_local!",
         SIMULATED,
-        false,
+        true,
         "give the value at construction",
     ),
     ban(
@@ -109,25 +109,25 @@ const BANS: &[Ban] = &[
     ban(
         "OnceLock",
         NOT_PURE,
-        false,
+        true,
         "give the value at construction, or make it a const",
     ),
     ban(
         "LazyLock",
         NOT_PURE,
-        false,
+        true,
         "give the value at construction, or make it a const",
     ),
     ban(
         "Mutex",
         NOT_PURE,
-        false,
+        true,
         "a machine has one owner and takes &mut self",
     ),
     ban(
         "RwLock",
         NOT_PURE,
-        false,
+        true,
         "a machine has one owner and takes &mut self",
     ),
     ban(
@@ -171,13 +171,13 @@ const BANS: &[Ban] = &[
 const fn ban(
     word: &'static str,
     allowed: fn(&Source, Kind) -> bool,
-    tests_too: bool,
+    tests_may: bool,
     instead: &'static str,
 ) -> Ban {
     Ban {
         word,
         allowed,
-        tests_too,
+        tests_may,
         instead,
     }
 }
@@ -194,7 +194,7 @@ pub fn check(root: &Path, sources: &[Source]) -> Result<Vec<Finding>> {
         for rule in BANS.iter().filter(|rule| !(rule.allowed)(source, kind)) {
             for at in source.words(rule.word) {
                 let excused =
-                    (rule.tests_too && source.in_tests(at)) || exceptions.excuse(source, rule.word);
+                    (rule.tests_may && source.in_tests(at)) || exceptions.excuse(source, rule.word);
                 if !excused {
                     let message = format!("`{}` is banned here: {}", rule.word, rule.instead);
                     findings.push(Finding::new(&source.path, source.line_at(at), message));
