@@ -2,6 +2,8 @@
 
 mod aborted;
 mod append;
+#[cfg(test)]
+mod change_tests;
 mod close;
 mod core;
 mod delete;
