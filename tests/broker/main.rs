@@ -8,5 +8,6 @@ mod groups;
 mod harness;
 mod produce;
 mod refusals;
+mod slow_clients;
 mod storage;
 mod topics;
