@@ -77,9 +77,17 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(root: &Path, calls: &str, settings: &[(&str, &str)]) -> Result<Traced> {
-        let (broker, address, folder) =
-            clients::command(root, clients::Peer::Millrace, "syscalls", settings)?;
+    fn start(
+        root: &Path,
+        calls: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<Traced> {
+        let setup = clients::Setup {
+            name: "syscalls",
+            profile: settings,
+            port: None,
+        };
+        let (broker, address, folder) = clients::command(root, clients::Peer::Millrace, &setup)?;
         let output = folder.join("trace.txt");
         let strace = Command::new("strace")
             .args([
@@ -198,11 +206,11 @@ fn story() -> Vec<(Request, Expected)> {
 }
 
 fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
-    let settings = [
+    const SETTINGS: &[(&str, &str)] = &[
         ("internal.segment.bytes", "1200"),
         ("offsets.topic.num.partitions", "1"),
     ];
-    let traced = Traced::start(root, TRACED, &settings)?;
+    let traced = Traced::start(root, TRACED, SETTINGS)?;
     let data = traced.data.display().to_string();
     let mut client = Client::connect(traced.address)?;
     let port = client.port()?;

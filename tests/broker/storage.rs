@@ -121,6 +121,8 @@ fn damage_below_the_proven_offset_fences_one_partition() {
         assert_eq!(kafka.fetch("damaged", 0, 0).await.error_code, storage_error);
         let offset = kafka.offset("damaged", 0, -1).await;
         assert_eq!(offset.error_code, storage_error);
+        let (error, _) = crate::topics::delete_records(&mut kafka, "damaged", 1).await;
+        assert_eq!(error, storage_error);
         assert_eq!(kafka.all_values("whole", 0).await.len(), 5);
         assert_eq!(kafka.put("whole", 0, &["more"]).await, 5);
         kafka.create("new", 1, &[]).await;

@@ -186,7 +186,8 @@ fn partitions_are_added_never_taken() {
     });
 }
 
-async fn delete_records(kafka: &mut Kafka, topic: &str, offset: i64) -> (i16, i64) {
+/// Deletes the records of partition 0 below an offset; gives code and low watermark.
+pub async fn delete_records(kafka: &mut Kafka, topic: &str, offset: i64) -> (i16, i64) {
     let request = DeleteRecordsRequest {
         topics: vec![DeleteRecordsTopic {
             name: topic.to_owned(),

@@ -85,7 +85,10 @@ impl Charge {
     /// Sets what this owner holds to `bytes`.
     pub fn set(&mut self, bytes: usize) {
         let used = &self.budget.inner.used_bytes;
-        if bytes >= self.bytes {
+        if bytes == self.bytes {
+            return;
+        }
+        if bytes > self.bytes {
             used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else {
             used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);

@@ -71,6 +71,8 @@ pub struct Connection {
     requests_charge: Charge,
     muted_until: Option<Mono>,
     waits_for_budget: bool,
+    /// Whether there is room in the budget for a large buffer.
+    may_be_large: bool,
     last_activity: Mono,
     reading: bool,
     is_serving: bool,
@@ -91,6 +93,7 @@ impl Connection {
             requests_charge: core.node.budget.charge(),
             muted_until: None,
             waits_for_budget: false,
+            may_be_large: false,
             last_activity: core.now().mono,
             reading: true,
             is_serving: true,
@@ -187,6 +190,7 @@ impl Connection {
                 }
                 Ok(false) => {
                     self.inbox.release_if_empty();
+                    self.inbox_charge.set(self.inbox.capacity_bytes());
                     return Poll::Pending;
                 }
                 Err(ended) => return Poll::Ready(ended),
@@ -214,19 +218,21 @@ impl Connection {
             return false;
         }
         let budget = &self.core.node.budget;
-        let has_room = budget.has_room()
-            || self.inbox.len() < SMALL_REQUEST_BYTES
-            || budget.take_overdraft(self.peer.number);
+        if self.inbox.len() < SMALL_REQUEST_BYTES {
+            self.may_be_large = budget.has_room();
+            return true;
+        }
+        self.may_be_large = budget.has_room() || budget.take_overdraft(self.peer.number);
         // Nobody tells when there is room again.
-        self.waits_for_budget = !has_room;
-        has_room
+        self.waits_for_budget = !self.may_be_large;
+        self.may_be_large
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
         if !self.may_read() {
             return Ok(false);
         }
-        let (buffer, read_bytes_max) = self.inbox.buffer_for_read();
+        let (buffer, read_bytes_max) = self.inbox.buffer_for_read(self.may_be_large);
         let mut limited = buffer.limit(read_bytes_max);
         let read = pin!(self.stream.read_buf(&mut limited)).poll(cx);
         match read {
@@ -235,7 +241,7 @@ impl Connection {
                 Ok(false)
             }
             Poll::Ready(Ok(_)) => {
-                self.inbox_charge.set(self.inbox.len());
+                self.inbox_charge.set(self.inbox.capacity_bytes());
                 Ok(true)
             }
             Poll::Ready(Err(error)) => Err(Ended::Io(error)),
@@ -264,7 +270,7 @@ impl Connection {
             started = true;
         }
         if started {
-            self.inbox_charge.set(self.inbox.len());
+            self.inbox_charge.set(self.inbox.capacity_bytes());
         }
         Ok(started)
     }

@@ -6,8 +6,9 @@ use bytes::{Buf, Bytes, BytesMut};
 const READ_BYTES_MIN: usize = 16 << 10;
 /// The most that is read from a socket at a time, so that the bytes are still in the cache when they are checked.
 const READ_BYTES_MAX: usize = 256 << 10;
-/// Up to this size the buffer of an announced frame is reserved at once. Pages are touched only as
-/// bytes arrive, so an announcement alone costs no memory; a larger frame's buffer doubles.
+/// Up to this size the buffer of a frame is reserved at once, but only for a client that has already sent as much as
+/// [`READ_BYTES_MIN`] of it, or a whole frame of that size before: an announcement alone costs nothing. A larger
+/// frame's buffer doubles.
 const RESERVE_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
 /// Why bytes on a connection are not frames.
@@ -30,6 +31,8 @@ pub enum FrameError {
 pub struct Inbox {
     buffer: BytesMut,
     frame_bytes_max: usize,
+    /// Largest whole frame so far, as far as it matters for the next buffer, in bytes.
+    frame_bytes_seen: usize,
 }
 
 impl Inbox {
@@ -38,7 +41,13 @@ impl Inbox {
         Inbox {
             buffer: BytesMut::new(),
             frame_bytes_max,
+            frame_bytes_seen: 0,
         }
+    }
+
+    /// Bytes that the buffer takes, filled or not.
+    pub fn capacity_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Bytes held.
@@ -46,14 +55,20 @@ impl Inbox {
         self.buffer.len()
     }
 
-    /// The buffer with room for the next read, and how much to read at most.
-    pub fn buffer_for_read(&mut self) -> (&mut BytesMut, usize) {
+    /// The buffer with room for the next read, and how much to read at most. Unless `may_be_large`, the room is small
+    /// whatever was announced.
+    pub fn buffer_for_read(&mut self, may_be_large: bool) -> (&mut BytesMut, usize) {
         let missing = self.missing_bytes();
         let spare = self.buffer.capacity() - self.buffer.len();
-        if spare < missing.min(READ_BYTES_MIN) || spare == 0 {
-            let wanted = missing.clamp(READ_BYTES_MIN, RESERVE_BYTES_MAX);
-            let doubled = self.buffer.len().min(missing);
-            self.buffer.reserve(wanted.max(doubled));
+        if spare < missing.min(READ_BYTES_MIN / 2) || spare == 0 {
+            let held = self.buffer.len();
+            let expected = match may_be_large {
+                false => 0,
+                true if held >= READ_BYTES_MIN / 2 => held.max(RESERVE_BYTES_MAX),
+                true => self.frame_bytes_seen,
+            };
+            self.buffer
+                .reserve(missing.min(expected).max(READ_BYTES_MIN));
         }
         (&mut self.buffer, READ_BYTES_MAX)
     }
@@ -82,6 +97,8 @@ impl Inbox {
         if self.buffer.len() < 4 + size as usize {
             return Ok(None);
         }
+        let seen = (4 + size as usize).min(RESERVE_BYTES_MAX);
+        self.frame_bytes_seen = self.frame_bytes_seen.max(seen);
         self.buffer.advance(4);
         Ok(Some(self.buffer.split_to(size as usize).freeze()))
     }
@@ -105,7 +122,7 @@ mod tests {
     use super::*;
 
     fn feed(inbox: &mut Inbox, bytes: &[u8]) {
-        let (buffer, _) = inbox.buffer_for_read();
+        let (buffer, _) = inbox.buffer_for_read(true);
         buffer.extend_from_slice(bytes);
     }
 
@@ -149,7 +166,14 @@ mod tests {
     fn an_announcement_alone_reserves_little() {
         let mut inbox = Inbox::new(100 << 20);
         feed(&mut inbox, &(100u32 << 20).to_be_bytes());
-        let (buffer, _) = inbox.buffer_for_read();
-        assert!(buffer.capacity() <= 2 * RESERVE_BYTES_MAX);
+        inbox.buffer_for_read(true);
+        assert!(inbox.capacity_bytes() <= 2 * READ_BYTES_MIN);
+        // Who has sent something of it gets room for more, unless there is none.
+        feed(&mut inbox, &[0; READ_BYTES_MIN]);
+        inbox.buffer_for_read(false);
+        assert!(inbox.capacity_bytes() <= 4 * READ_BYTES_MIN);
+        feed(&mut inbox, &[0; 2 * READ_BYTES_MIN]);
+        inbox.buffer_for_read(true);
+        assert!(inbox.capacity_bytes() >= RESERVE_BYTES_MAX);
     }
 }

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::records::validate::ValidatedBatch;
-use replica::{Acks, Actions, Input, Produce, ProduceError, ProduceOk};
+use replica::{Acks, Actions, Input, LeaderEpochError, Produce, ProduceError, ProduceOk};
 use runtime::sync::{Notify, oneshot};
 use types::{Mono, Now, PartitionIndex, TopicPartition};
 
@@ -137,8 +137,11 @@ impl Shard {
     fn append(&mut self, now: Now, item: ProduceItem, acks: Acks, deadline: Mono, sink: Sink) {
         let partition = item.partition;
         let Some(slot) = self.slots.get_mut(&partition) else {
-            self.replies
-                .answer_sink(sink, Err(ProduceError::LeadershipLost), &mut self.events);
+            let error = match self.fenced.contains_key(&partition) {
+                true => ProduceError::Leader(LeaderEpochError::StorageFailed),
+                false => ProduceError::LeadershipLost,
+            };
+            self.replies.answer_sink(sink, Err(error), &mut self.events);
             return;
         };
         let token = self.replies.park(sink);

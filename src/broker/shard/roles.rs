@@ -139,9 +139,27 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
                 let _ = deleted.await;
             }
             Some(slot) => delete_log(Rc::clone(core), slot).await,
-            None => {}
+            None => {
+                let name = Shard::name_of(&topic.name, partition);
+                delete_unopened(core, name).await;
+            }
         }
     }
+}
+
+/// Deletes what there is of a partition that is gone and could not be opened.
+async fn delete_unopened(core: &Core, name: PartitionName) {
+    if let Some((directory, _)) = core.node.found(&name) {
+        let unique = core.node.random_uuid();
+        match directory.delete_unopened(core.now(), &name, unique).await {
+            Ok(deleted) => {
+                core.node.forget_found(&name);
+                core.with_shard(|shard| shard.deleted.push((directory, deleted)));
+            }
+            Err(error) => tracing::error!(partition = %name, %error, "a deleted log stays"),
+        }
+    }
+    core.node.free_name(&name);
 }
 
 /// Deletes the log of a partition that is gone.

@@ -172,6 +172,10 @@ impl Shard {
         sender: DeleteRecordsSender,
     ) {
         if !self.slots.contains_key(&partition) {
+            if self.fenced.contains_key(&partition) {
+                // Whoever asked may be gone.
+                let _ = sender.send(Err(replica::LeaderEpochError::StorageFailed.into()));
+            }
             // A dropped sender is answered NOT_LEADER_OR_FOLLOWER.
             return;
         }

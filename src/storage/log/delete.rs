@@ -7,8 +7,9 @@ use types::{Mono, Now, Uuid};
 use super::Log;
 use super::core::{Core, Removal};
 use super::job::{Finished, LogJob};
+use crate::directory::LogDirectory;
 use crate::error::WriteError;
-use crate::names::{DELETED_SUFFIX, FileKind};
+use crate::names::{DELETED_SUFFIX, FileKind, PartitionName};
 use crate::segment::Segment;
 
 /// A log that is no more: its directory waits to be removed.
@@ -67,30 +68,12 @@ impl Log {
 async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, WriteError> {
     let shared = &core.shared;
     let directory = &shared.directory;
-    directory.check()?;
-    for checkpoint in [
-        directory.recovery_points(),
-        directory.log_starts(),
-        directory.high_watermarks(),
-    ] {
-        checkpoint.remove(&shared.name);
-    }
-    // A later partition of this name must not be believed to have what this one had.
-    directory.persist(directory.recovery_points()).await?;
-    directory.persist(directory.log_starts()).await?;
+    forget(directory, &shared.name).await?;
     for segment in &core.segments {
         segment.set_replaced();
     }
     directory.note_deleted(&shared.path);
-    let directory_name = shared.name.deleted_directory(unique);
-    let path = directory.path().join(&directory_name);
-    let rename = async || {
-        shared.disk().rename(&*shared.path, &path).await?;
-        shared.disk().sync_dir(directory.path()).await
-    };
-    rename()
-        .await
-        .map_err(|error| directory.fail("renaming", &shared.path, &error))?;
+    let directory_name = rename(directory, &shared.name, unique).await?;
     for segment in &core.segments {
         directory.files().forget(segment);
     }
@@ -98,6 +81,61 @@ async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, Writ
         directory_name,
         due,
     })
+}
+
+/// Has the checkpoints forget a partition, durably: a later one of this name must not be believed to have what this
+/// one had.
+async fn forget(directory: &LogDirectory, name: &PartitionName) -> Result<(), WriteError> {
+    directory.check()?;
+    for checkpoint in [
+        directory.recovery_points(),
+        directory.log_starts(),
+        directory.high_watermarks(),
+    ] {
+        checkpoint.remove(name);
+    }
+    directory.persist(directory.recovery_points()).await?;
+    directory.persist(directory.log_starts()).await
+}
+
+/// Gives a partition's directory the name of a deleted one, durably; gives that name.
+async fn rename(
+    directory: &LogDirectory,
+    name: &PartitionName,
+    unique: Uuid,
+) -> Result<String, WriteError> {
+    let directory_name = name.deleted_directory(unique);
+    let from = directory.path().join(name.to_string());
+    let to = directory.path().join(&directory_name);
+    let renamed = async {
+        directory.disk().rename(&from, &to).await?;
+        directory.disk().sync_dir(directory.path()).await
+    };
+    renamed
+        .await
+        .map_err(|error| directory.fail("renaming", &from, &error))?;
+    Ok(directory_name)
+}
+
+impl LogDirectory {
+    /// Deletes a partition whose log cannot be opened, as [`Log::begin_delete`] does an open one. Its files may be
+    /// removed at once.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn delete_unopened(
+        &self,
+        now: Now,
+        name: &PartitionName,
+        unique: Uuid,
+    ) -> Result<DeletedLog, WriteError> {
+        forget(self, name).await?;
+        let directory_name = rename(self, name, unique).await?;
+        Ok(DeletedLog {
+            directory_name,
+            due: now.mono,
+        })
+    }
 }
 
 async fn remove_due(core: &mut Core, now: Mono) -> Result<usize, WriteError> {
