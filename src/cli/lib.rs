@@ -32,8 +32,6 @@ enum Command {
     Serve(serve::Arguments),
     /// Format the log directories of a node.
     Format(format::Arguments),
-    /// Cut a partition's log where it is damaged. The broker must be stopped.
-    TruncateFenced(truncate_fenced::Arguments),
     /// Topics: create, list, describe, alter, delete.
     Topic(topic::Arguments),
     /// Produce records: one for each line of standard input.
@@ -46,6 +44,8 @@ enum Command {
     Config(configs::Arguments),
     /// Show what is in the files of a log, without a broker.
     DumpLog(dump::Arguments),
+    /// Cut a partition's log where it is damaged. The broker must be stopped.
+    TruncateFenced(truncate_fenced::Arguments),
 }
 
 /// Runs the command line with the arguments of the process.
@@ -54,13 +54,13 @@ pub fn main() -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Format(arguments) => format::run(&arguments),
-        Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
         Command::Topic(arguments) => topic::run(&arguments),
         Command::Produce(arguments) => produce::run(&arguments),
         Command::Consume(arguments) => consume::run(&arguments),
         Command::Group(arguments) => group::run(&arguments),
         Command::Config(arguments) => configs::run(&arguments),
         Command::DumpLog(arguments) => dump::run(&arguments),
+        Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

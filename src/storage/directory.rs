@@ -1,5 +1,6 @@
 //! A log directory: one folder on one disk, owned by one node, with the partitions in it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -48,6 +49,8 @@ struct Inner {
     high_watermarks: Checkpoint,
     is_failed: AtomicBool,
     failure: Mutex<Option<Arc<DirectoryFailure>>>,
+    /// Where partitions lay that have been deleted.
+    deleted: Mutex<BTreeSet<PathBuf>>,
     failure_told: Notify,
     unflushed_bytes: AtomicU64,
     has_reserve: AtomicBool,
@@ -152,6 +155,7 @@ impl LogDirectory {
             high_watermarks: load(HIGH_WATERMARK_CHECKPOINT).await?,
             is_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            deleted: Mutex::new(BTreeSet::new()),
             failure_told: Notify::new(),
             unflushed_bytes: AtomicU64::new(0),
             has_reserve: AtomicBool::new(false),
@@ -245,21 +249,37 @@ impl LogDirectory {
         }
     }
 
+    /// From now on a file that is missing below `path` is no failure of the directory: its partition is deleted, and
+    /// what was under way for it (a flush, a checkpoint, a read) finds the name gone.
+    pub(crate) fn note_deleted(&self, path: &Path) {
+        lock(&self.inner.deleted).insert(path.to_owned());
+    }
+
+    fn is_of_deleted(&self, path: &Path, error: &io::Error) -> bool {
+        let deleted = lock(&self.inner.deleted);
+        error.kind() == io::ErrorKind::NotFound
+            && path.ancestors().any(|ancestor| deleted.contains(ancestor))
+    }
+
     /// Declares the directory failed: nothing is written to it from now on. The first failure counts.
+    /// A name that is missing because its partition is deleted is told like a failure, and fails nothing else.
     pub fn fail(
         &self,
         operation: &'static str,
         path: &Path,
         error: &io::Error,
     ) -> Arc<DirectoryFailure> {
+        let new = || DirectoryFailure {
+            directory: self.inner.path.clone(),
+            operation,
+            path: path.to_owned(),
+            reason: error.to_string(),
+        };
+        if self.is_of_deleted(path, error) {
+            return Arc::new(new());
+        }
         let failure = {
             let mut known = lock(&self.inner.failure);
-            let new = || DirectoryFailure {
-                directory: self.inner.path.clone(),
-                operation,
-                path: path.to_owned(),
-                reason: error.to_string(),
-            };
             known.get_or_insert_with(|| Arc::new(new())).clone()
         };
         if !self.inner.is_failed.swap(true, Ordering::AcqRel) {

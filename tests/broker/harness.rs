@@ -8,7 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use client::Kafka;
-pub use node::{Broker, Data, Options};
+pub use node::{Broker, Data, Options, start_in};
 pub use requests::*;
 
 /// How long a story may wait for anything: far more than it takes.

@@ -9,7 +9,7 @@ use protocol::messages::describe_quorum_response::{
 };
 use protocol::messages::{DescribeQuorumRequest, DescribeQuorumResponse};
 use raft::ReplicaStatus;
-use types::ErrorCode;
+use types::{ErrorCode, Uuid};
 
 use crate::quorum::QuorumDescription;
 use crate::server::authorizer::{Operation, Resource};
@@ -44,7 +44,7 @@ pub async fn handle(
     };
     let topic = TopicData {
         topic_name: controller::METADATA_TOPIC.to_owned(),
-        partitions: vec![partition(&description)],
+        partitions: vec![partition(context.version, &description)],
         ..Default::default()
     };
     let nodes = match context.version {
@@ -66,20 +66,28 @@ fn is_about_metadata(topics: &[AskedTopic]) -> bool {
     topic.topic_name == controller::METADATA_TOPIC && partition.partition_index == 0
 }
 
-fn partition(description: &QuorumDescription) -> PartitionData {
+fn partition(version: i16, description: &QuorumDescription) -> PartitionData {
     PartitionData {
         leader_id: description.leader_id,
         leader_epoch: description.leader_epoch,
         high_watermark: description.high_watermark,
-        current_voters: description.voters.iter().map(replica_state).collect(),
+        current_voters: description
+            .voters
+            .iter()
+            .map(|status| replica_state(version, status))
+            .collect(),
         ..Default::default()
     }
 }
 
-fn replica_state(status: &ReplicaStatus) -> ReplicaState {
+fn replica_state(version: i16, status: &ReplicaStatus) -> ReplicaState {
     ReplicaState {
         replica_id: status.key.id,
-        replica_directory_id: status.key.directory_id,
+        replica_directory_id: if version >= 2 {
+            status.key.directory_id
+        } else {
+            Uuid::ZERO
+        },
         log_end_offset: status.log_end_offset,
         last_fetch_timestamp: status.last_fetch.as_millis(),
         last_caught_up_timestamp: status.last_caught_up.as_millis(),

@@ -373,7 +373,8 @@ fn partition_data(
     if !read.error.is_none() {
         context.core.node.metrics.failed_fetches.add(1);
     }
-    if read.error == ErrorCode::NotLeaderOrFollower || read.error == ErrorCode::FencedLeaderEpoch {
+    let tells_leader = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch];
+    if context.version >= 12 && tells_leader.contains(&read.error) {
         data.current_leader = current_leader(context, topic, partition_index);
     }
     let length_bytes = read.bytes();

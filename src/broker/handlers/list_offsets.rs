@@ -39,7 +39,11 @@ pub async fn handle(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let found = find(&context, &topic.name, &asked, request.isolation_level == 1).await;
-            partitions.push(partition_response(asked.partition_index, found));
+            partitions.push(partition_response(
+                context.version,
+                asked.partition_index,
+                found,
+            ));
         }
         topics.push(ListOffsetsTopicResponse {
             name: topic.name,
@@ -68,6 +72,7 @@ const NOTHING: Found = Found {
 };
 
 fn partition_response(
+    version: i16,
     partition_index: i32,
     found: Result<Found, ErrorCode>,
 ) -> ListOffsetsPartitionResponse {
@@ -80,7 +85,7 @@ fn partition_response(
         error_code: error.code(),
         timestamp: found.timestamp,
         offset: found.offset,
-        leader_epoch: found.leader_epoch,
+        leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
         ..Default::default()
     }
 }

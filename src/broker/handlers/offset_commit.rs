@@ -29,6 +29,14 @@ pub async fn handle(
     request: OffsetCommitRequest,
 ) -> Outcome<OffsetCommitResponse> {
     let group_id = request.group_id.clone();
+    if !context.authorize(Operation::Read, Resource::Group(&group_id)) {
+        let code = ErrorCode::GroupAuthorizationFailed;
+        let topics = request.topics.into_iter();
+        return reply(OffsetCommitResponse {
+            topics: topics.map(|topic| refuse(topic, code)).collect(),
+            ..Default::default()
+        });
+    }
     let mut response = OffsetCommitResponse::default();
     let mut topics = Vec::new();
     for topic in request.topics {

@@ -175,7 +175,7 @@ impl TopicAnswers {
         };
         let partitions = self.partitions.into_iter().map(|(index, answer)| {
             let answer = answer.expect("every partition has its answer");
-            partition_response(topic, index, answer)
+            partition_response(context.version, topic, index, answer)
         });
         TopicProduceResponse {
             partition_responses: partitions.collect(),
@@ -187,6 +187,7 @@ impl TopicAnswers {
 }
 
 fn partition_response(
+    version: i16,
     topic: Option<&Arc<TopicImage>>,
     index: i32,
     answer: Answer,
@@ -223,7 +224,8 @@ fn partition_response(
         }
         Refusal::Replica(error) => response.error_message = Some(error.to_string()),
     }
-    if code == ErrorCode::NotLeaderOrFollower
+    if version >= 10
+        && code == ErrorCode::NotLeaderOrFollower
         && let Some(partition) = topic.and_then(|topic| topic.partition(index))
     {
         response.current_leader = LeaderIdAndEpoch {

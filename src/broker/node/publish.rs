@@ -47,6 +47,12 @@ pub(super) fn everything(image: &Image) -> Vec<Change> {
 
 /// Brings all shards in line with the image; ends when all are.
 pub(super) async fn apply_everywhere(core: &Rc<Core>, image: &Arc<Image>, changes: Vec<Change>) {
+    // Before any core hears of them: another one may have to make a partition of the same name.
+    for change in &changes {
+        if let Change::TopicDeleted(topic) = change {
+            core.node.begin_delete(topic);
+        }
+    }
     let changes = Arc::new(changes);
     let mut waiting = Vec::new();
     for index in 0..core.node.mailboxes.len() {

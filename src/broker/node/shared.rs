@@ -1,9 +1,11 @@
 //! What all cores of a node share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use controller::image::TopicImage;
 use controller::request::{CreatableTopic, CreateTopicReply};
 use controller::{Request, Response};
 use coordinator::groups::GroupCoordinator;
@@ -93,6 +95,9 @@ pub struct NodeShared {
     pub(super) fetch_sessions: Mutex<FetchSessions>,
     pub(super) found: Mutex<BTreeMap<PartitionName, (usize, bool)>>,
     pub(super) placed: Mutex<Vec<usize>>,
+    /// Partitions of deleted topics whose directories still have their names.
+    pub(super) deleting: Mutex<BTreeSet<PartitionName>>,
+    pub(super) name_freed: Notify,
     pub(super) producer_ids: Mutex<(ProducerId, ProducerId)>,
     pub(super) prng: Mutex<Prng>,
     pub(super) broker_epoch: Mutex<i64>,
@@ -159,6 +164,34 @@ impl NodeShared {
     pub(crate) fn found(&self, name: &PartitionName) -> Option<(LogDirectory, bool)> {
         let (index, was_clean) = *lock(&self.found).get(name)?;
         Some((self.directories[index].clone(), was_clean))
+    }
+
+    /// The names of a topic's partitions cannot be used until each is freed.
+    pub(super) fn begin_delete(&self, topic: &TopicImage) {
+        let names = topic
+            .partitions
+            .keys()
+            .map(|&partition| PartitionName::new(&*topic.name, partition));
+        lock(&self.deleting).extend(names);
+    }
+
+    /// The directory of a deleted partition has its new name, or there was none.
+    pub(crate) fn free_name(&self, name: &PartitionName) {
+        lock(&self.deleting).remove(name);
+        self.name_freed.notify_waiters();
+    }
+
+    /// Waits until no deleted partition has this name.
+    pub(crate) async fn name_is_free(&self, name: &PartitionName) {
+        loop {
+            let mut freed = pin!(self.name_freed.notified());
+            // Registered before looking, so that no call is missed.
+            freed.as_mut().enable();
+            if !lock(&self.deleting).contains(name) {
+                return;
+            }
+            freed.await;
+        }
     }
 
     pub(crate) fn forget_found(&self, name: &PartitionName) {

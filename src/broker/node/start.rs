@@ -1,7 +1,7 @@
 //! Starts a node: opens its directories, recovers its metadata, registers, takes up its partitions, opens its listeners.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -224,6 +224,8 @@ fn share(
                 .map(|content| content.partitions.len())
                 .collect(),
         ),
+        deleting: Mutex::new(BTreeSet::new()),
+        name_freed: Notify::new(),
         directories,
         metadata_directory,
         mailboxes,

@@ -27,6 +27,8 @@ use crate::server::router::{self, Handling};
 const FILE_READ_BYTES_MAX: usize = 128 << 10;
 /// A connection that could be idle is not looked at more often than this, in milliseconds.
 const IDLE_CHECK_MS_MIN: i64 = 100;
+/// How soon a connection that waits for room in the memory budget looks again, in milliseconds.
+const BUDGET_CHECK_MS: i64 = 10;
 /// Pieces gathered in one vectored write.
 const WRITE_SLICES_MAX: usize = 64;
 /// A request up to this size is received even where the budget is used up, in bytes.
@@ -48,7 +50,8 @@ pub enum Ended {
 }
 
 enum Slot {
-    Handling(Handling),
+    /// Under way, with the size of its frame in bytes.
+    Handling(Handling, usize),
     Done(Frame),
     Silent,
 }
@@ -65,7 +68,9 @@ pub struct Connection {
     output: VecDeque<Piece>,
     output_charge: Charge,
     file_read: Option<Completion<Bytes>>,
+    requests_charge: Charge,
     muted_until: Option<Mono>,
+    waits_for_budget: bool,
     last_activity: Mono,
     reading: bool,
     is_serving: bool,
@@ -83,7 +88,9 @@ impl Connection {
             output: VecDeque::new(),
             output_charge: core.node.budget.charge(),
             file_read: None,
+            requests_charge: core.node.budget.charge(),
             muted_until: None,
+            waits_for_budget: false,
             last_activity: core.now().mono,
             reading: true,
             is_serving: true,
@@ -98,9 +105,10 @@ impl Connection {
         loop {
             let core = Rc::clone(&self.core);
             let (deadline, is_serving) = (self.deadline(), self.is_serving);
+            let known = (self.muted_until, self.waits_for_budget);
             let step = runtime::select! {
                 biased;
-                ended = poll_fn(|cx| self.poll(cx)) => Some(ended),
+                ended = poll_fn(|cx| self.poll_unless_sooner(cx, known)) => ended,
                 () = core.serving_ended(), if is_serving => {
                     self.is_serving = false;
                     self.reading = false;
@@ -120,6 +128,25 @@ impl Connection {
         }
     }
 
+    /// Polls; ends with nothing if the connection has to be looked at sooner than was `known`.
+    fn poll_unless_sooner(
+        &mut self,
+        cx: &mut Context<'_>,
+        known: (Option<Mono>, bool),
+    ) -> Poll<Option<Ended>> {
+        let (muted_until, waits_for_budget) = known;
+        match self.poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Some(ended)),
+            Poll::Pending
+                if self.muted_until != muted_until
+                    || (self.waits_for_budget && !waits_for_budget) =>
+            {
+                Poll::Ready(None)
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
     fn is_quiet(&self) -> bool {
         self.in_flight.is_empty() && self.output.is_empty()
     }
@@ -127,7 +154,11 @@ impl Connection {
     /// When to look again whether the connection is muted or idle. While requests are under way it is not idle, and is
     /// looked at again a little later.
     fn deadline(&self) -> Mono {
-        let soonest = self.core.now().mono.plus_millis(IDLE_CHECK_MS_MIN);
+        let now = self.core.now().mono;
+        if self.waits_for_budget && self.muted_until.is_none() {
+            return now.plus_millis(BUDGET_CHECK_MS);
+        }
+        let soonest = now.plus_millis(IDLE_CHECK_MS_MIN);
         self.muted_until
             .unwrap_or_else(|| self.idle_at().max(soonest))
     }
@@ -176,14 +207,19 @@ impl Connection {
         Ok(progressed)
     }
 
-    fn may_read(&self) -> bool {
+    fn may_read(&mut self) -> bool {
+        self.waits_for_budget = false;
+        if !self.reading || self.muted_until.is_some() || self.in_flight.len() >= self.in_flight_max
+        {
+            return false;
+        }
         let budget = &self.core.node.budget;
-        self.reading
-            && self.muted_until.is_none()
-            && self.in_flight.len() < self.in_flight_max
-            && (budget.has_room()
-                || self.inbox.len() < SMALL_REQUEST_BYTES
-                || budget.take_overdraft(self.peer.number))
+        let has_room = budget.has_room()
+            || self.inbox.len() < SMALL_REQUEST_BYTES
+            || budget.take_overdraft(self.peer.number);
+        // Nobody tells when there is room again.
+        self.waits_for_budget = !has_room;
+        has_room
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
@@ -217,9 +253,13 @@ impl Connection {
                 .map_err(|error| Ended::Refused(error.to_string()))?;
             let Some(frame) = frame else { break };
             self.core.node.budget.end_overdraft(self.peer.number);
+            let frame_bytes = frame.len();
             let handling = router::start(&self.core, &self.peer, frame).map_err(Ended::Refused)?;
-            let mut slot = Slot::Handling(handling);
-            poll_slot(&mut slot, cx)?;
+            let mut slot = Slot::Handling(handling, frame_bytes);
+            if !poll_slot(&mut slot, cx)? {
+                let held_bytes = self.requests_charge.bytes() + frame_bytes;
+                self.requests_charge.set(held_bytes);
+            }
             self.in_flight.push_back(slot);
             started = true;
         }
@@ -230,8 +270,16 @@ impl Connection {
     }
 
     fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut held_bytes = self.requests_charge.bytes();
         for slot in &mut self.in_flight {
-            poll_slot(slot, cx)?;
+            if let Slot::Handling(_, frame_bytes) = *slot
+                && poll_slot(slot, cx)?
+            {
+                held_bytes -= frame_bytes;
+            }
+        }
+        if held_bytes != self.requests_charge.bytes() {
+            self.requests_charge.set(held_bytes);
         }
         let mut moved = false;
         while let Some(Slot::Done(_) | Slot::Silent) = self.in_flight.front() {
@@ -339,15 +387,23 @@ impl Connection {
     }
 }
 
-fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> Result<(), Ended> {
-    let Slot::Handling(handling) = slot else {
-        return Ok(());
+/// Polls a handler that is under way; says whether there is none any more.
+fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    let Slot::Handling(handling, _) = slot else {
+        return Ok(true);
     };
     match handling.as_mut().poll(cx) {
-        Poll::Pending => {}
+        Poll::Pending => return Ok(false),
         Poll::Ready(Ok(frame)) => *slot = Slot::Done(frame),
         Poll::Ready(Err(NoReply::NotExpected)) => *slot = Slot::Silent,
         Poll::Ready(Err(NoReply::Close(reason))) => return Err(Ended::Refused(reason)),
     }
-    Ok(())
+    Ok(true)
+}
+
+impl Drop for Connection {
+    /// Who leaves in the middle of a request gives back what it may have taken beyond the budget.
+    fn drop(&mut self) {
+        self.core.node.budget.end_overdraft(self.peer.number);
+    }
 }

@@ -68,15 +68,19 @@ where
     let close = |reason: String| NoReply::Close(reason);
     let request = R::decode(&mut decoder, version)
         .map_err(|error| close(format!("{:?} v{version}: {error}", R::KEY)))?;
-    if decoder.remaining() > 0 {
-        let rest = decoder.remaining();
-        return Err(close(format!(
-            "{:?} v{version}: {rest} bytes after the request",
-            R::KEY
-        )));
-    }
+    // What follows the request is ignored, as Kafka does: librdkafka sends some at Metadata 13.
     let throttle = Rc::clone(&context.throttle_time_ms);
-    let reply = handler(Rc::new(context), request).await?;
+    let reply = match handler(Rc::new(context), request).await {
+        Ok(reply) => reply,
+        // Who is not answered is muted all the same.
+        Err(NoReply::NotExpected) if throttle.get() > 0 => {
+            return Ok(Frame {
+                throttle_time_ms: throttle.get(),
+                ..Default::default()
+            });
+        }
+        Err(no_reply) => return Err(no_reply),
+    };
     let mut frame = encode_frame(R::KEY, version, correlation_id, reply)
         .map_err(|error| close(format!("{:?} v{version}: cannot answer: {error}", R::KEY)))?;
     frame.throttle_time_ms = throttle.get();

@@ -46,6 +46,7 @@ pub(super) async fn open(
 ) -> Result<Slot, OpenPartitionError> {
     let config = Arc::clone(image.topic_config(&topic.name));
     let name = Shard::name_of(&topic.name, partition);
+    core.node.name_is_free(&name).await;
     let log = match core.node.found(&name) {
         Some((directory, was_clean)) => {
             open_found(core, &name, &directory, was_clean, topic, &config).await?

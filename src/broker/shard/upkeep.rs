@@ -88,6 +88,11 @@ impl Shard {
             .iter()
             .filter(|(_, slot)| slot.log.directory().failure().is_some());
         let partitions: Vec<_> = in_it.map(|(partition, _)| *partition).collect();
+        if partitions.is_empty() && self.node.directories.iter().all(|d| d.failure().is_none()) {
+            // A log that was deleted meanwhile: its names are gone, its directory is well.
+            tracing::debug!(%failure, "a deleted partition's file is gone");
+            return;
+        }
         tracing::error!(%failure, partitions = partitions.len(), "a log directory is closed");
         for partition in partitions {
             self.step(now, partition, Input::LogFailed);

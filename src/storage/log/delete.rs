@@ -81,6 +81,7 @@ async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, Writ
     for segment in &core.segments {
         segment.set_replaced();
     }
+    directory.note_deleted(&shared.path);
     let directory_name = shared.name.deleted_directory(unique);
     let path = directory.path().join(&directory_name);
     let rename = async || {
