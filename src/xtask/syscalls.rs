@@ -241,6 +241,8 @@ fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
 /// The lines of a trace that are about the data directory or the client, their paths shortened.
 fn recorded(text: &str, data: &str, port: u16) -> String {
     let client = format!(":{port}]");
+    let here = std::env::current_dir().unwrap_or_default();
+    let here = format!("AT_FDCWD<{}>", here.display());
     let mut kept = String::new();
     let mut resumed: Vec<String> = Vec::new();
     for line in text.lines() {
@@ -251,7 +253,8 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
             if line.contains("<unfinished") {
                 resumed.push(thread);
             }
-            kept.push_str(&line.replace(data, "/data").replace(&client, ":40000]"));
+            let line = line.replace(data, "/data").replace(&client, ":40000]");
+            kept.push_str(&line.replace(&here, "AT_FDCWD</>"));
             kept.push('\n');
         }
     }
