@@ -22,6 +22,8 @@ mod flush;
 mod full_disk_tests;
 mod index;
 #[cfg(test)]
+mod kafka_directory_tests;
+#[cfg(test)]
 mod kafka_tests;
 mod log;
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! - `FINDINGS.md`, which names every check that does not pass and says why.
 //!
 //! `run` is given `MILLRACE_BOOTSTRAP` (the broker's address), `MILLRACE_SUITE_DIR` (a folder below `target/` for
-//! what it installs or builds) and `MILLRACE_KAFKA_LIBS` (the jars of Apache Kafka, if the suite asks for them).
+//! what it installs or builds) `MILLRACE_KAFKA_LIBS` (the jars of Apache Kafka, if the suite asks for them) and `MILLRACE_BIN` (our executable, if the
+//! suite starts brokers of its own).
 
 mod jars;
 mod node;
@@ -141,6 +142,9 @@ fn checks(
         .env("MILLRACE_BOOTSTRAP", bootstrap)
         .env("MILLRACE_SUITE_DIR", work);
     command.env("MILLRACE_PEER", peer.to_string());
+    if suite.own_brokers {
+        command.env("MILLRACE_BIN", build_release(root)?);
+    }
     if suite.jars {
         command.env("MILLRACE_KAFKA_LIBS", libraries(root)?);
     }

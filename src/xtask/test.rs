@@ -2,7 +2,7 @@
 //!
 //! A stage that cannot run here, because a program is missing, is skipped and named; with `--nothing-skipped` that is a failure.
 
-use crate::{clients, crash, tidy};
+use crate::{clients, crash, syscalls, tidy};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -97,6 +97,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     for suite in clients::SUITES {
         report.stage(&format!("client {}", suite.name), || client(suite, root));
     }
+    report.stage("syscalls", || system_calls(root));
     report.stage("crash", || crash_rounds(root));
     let total = report.print(started);
     let good = total.failed == 0 && !(arguments.nothing_skipped && total.skipped > 0);
@@ -261,6 +262,14 @@ fn client(suite: &clients::Suite, root: &Path) -> Result<Outcome> {
             ),
         },
     })
+}
+
+fn system_calls(root: &Path) -> Result<Outcome> {
+    let lacking = syscalls::missing();
+    if !lacking.is_empty() {
+        return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
+    }
+    Ok(Outcome::of(syscalls::run_for_test(root)?))
 }
 
 fn crash_rounds(root: &Path) -> Result<Outcome> {

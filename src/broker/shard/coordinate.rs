@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use coordinator::groups::{
     Action, Actions, AppendError, GroupCoordinator, Input, Request, Response, Token,
 };
 use protocol::records::validate::ValidatedBatch;
-use protocol::records::{BATCH_HEADER_BYTES, Batch, BatchBuilder};
-use replica::{Acks, Produce, ProduceError};
+use protocol::records::{BATCH_HEADER_BYTES, Batch, BatchBuilder, Record};
+use replica::{Acks, ControlMarker, MarkerKind, Produce, ProduceError};
 use runtime::sync::oneshot;
-use types::{LeaderEpoch, Mono, Now, Offset, PartitionIndex, TopicPartition, Uuid};
+use types::{LeaderEpoch, Mono, Now, Offset, PartitionIndex, ProducerId, TopicPartition, Uuid};
 
 use super::replies::Sink;
 use super::{ProduceOutcome, Shard, slot};
@@ -26,6 +27,8 @@ pub(super) struct CoordinatorSlot {
     epoch: LeaderEpoch,
     next_token: Token,
     asking: BTreeMap<Token, oneshot::Sender<Response>>,
+    /// Commits inside of transactions whose end has not been replayed, by their producers.
+    undecided: BTreeMap<ProducerId, Vec<(Option<Bytes>, Option<Bytes>)>>,
 }
 
 /// Asks the coordinator of `partition` of `__consumer_offsets`; it must be a partition of this core.
@@ -181,9 +184,11 @@ impl Shard {
                 epoch,
                 next_token: 0,
                 asking: BTreeMap::new(),
+                undecided: BTreeMap::new(),
             });
         coordinator.partition = partition;
         coordinator.epoch = epoch;
+        coordinator.undecided.clear();
         self.step_coordinator(now, index, Input::Elected { epoch });
         self.to_load.push(partition);
     }
@@ -332,18 +337,52 @@ impl Shard {
         let mut next = offset;
         for batch in batches {
             next = batch.header().next_offset();
-            if batch.header().is_control() || batch.header().is_transactional() {
-                continue;
-            }
             for record in batch.records() {
                 let record = record.map_err(|error| error.to_string())?;
                 if record.offset >= offset {
-                    let replayed = coordinator.machine.replay(record.key, record.value);
-                    replayed.map_err(|error| format!("offset {}: {error}", record.offset))?;
+                    let at = record.offset;
+                    let replayed = coordinator.replay(batch, record);
+                    replayed.map_err(|error| format!("offset {at}: {error}"))?;
                 }
             }
         }
         assert!(next > offset, "a read gives the batch at its offset");
         Ok(next)
+    }
+}
+
+impl CoordinatorSlot {
+    /// Replays a record; one of a transaction once its end is replayed, and only if it was committed.
+    fn replay(&mut self, batch: &Batch, record: Record) -> Result<(), String> {
+        let header = batch.header();
+        if header.is_control() {
+            let (Some(key), Some(value)) = (record.key, record.value) else {
+                return Ok(());
+            };
+            let marker = ControlMarker::decode(&key, value, record.timestamp);
+            let marker = marker.map_err(|error| error.to_string())?;
+            let undecided = self.undecided.remove(&header.producer_id);
+            if marker.is_some_and(|marker| marker.kind == MarkerKind::Commit) {
+                for (key, value) in undecided.into_iter().flatten() {
+                    self.replay_plain(key, value)?;
+                }
+            }
+            return Ok(());
+        }
+        if header.is_transactional() {
+            let undecided = self.undecided.entry(header.producer_id).or_default();
+            undecided.push((record.key, record.value));
+            return Ok(());
+        }
+        // What is written later counts, even if a transaction that wrote before it is decided after it.
+        for undecided in self.undecided.values_mut() {
+            undecided.retain(|(key, _)| *key != record.key);
+        }
+        self.replay_plain(record.key, record.value)
+    }
+
+    fn replay_plain(&mut self, key: Option<Bytes>, value: Option<Bytes>) -> Result<(), String> {
+        let replayed = self.machine.replay(key, value);
+        replayed.map(drop).map_err(|error| error.to_string())
     }
 }

@@ -108,13 +108,7 @@ async fn recover(
 ) -> Result<RecoveredState, OpenPartitionError> {
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
     let stored = log.partition_files().read_leader_epochs().await?;
-    let entries = stored.into_iter().chain(seen);
-    let entries = entries.map(|(epoch, start_offset)| EpochEntry {
-        epoch,
-        start_offset,
-    });
-    let mut epochs = EpochHistory::from_entries(entries);
-    epochs.truncate_from_end(log_end);
+    let mut epochs = epoch_history(stored, seen, log_end);
     epochs.truncate_from_start(log_start);
     let high_watermark = log
         .directory()
@@ -130,6 +124,24 @@ async fn recover(
         epochs,
         producers: producers(core.now(), log).await?,
     })
+}
+
+/// The stored history, and what recovery saw in the batches above it. An epoch that is stored begins where it is
+/// stored, however far back recovery looked.
+fn epoch_history(stored: Epochs, seen: Epochs, log_end: Offset) -> EpochHistory {
+    let entry = |(epoch, start_offset)| EpochEntry {
+        epoch,
+        start_offset,
+    };
+    let mut epochs = EpochHistory::from_entries(stored.into_iter().map(entry));
+    epochs.truncate_from_end(log_end);
+    for (epoch, start_offset) in seen {
+        if epochs.latest().is_none_or(|latest| latest.epoch < epoch) {
+            epochs.assign(epoch, start_offset);
+        }
+    }
+    epochs.truncate_from_end(log_end);
+    epochs
 }
 
 /// The producers at the log's end: the newest snapshot, and the batches after it.
@@ -191,4 +203,58 @@ fn marker(batch: &ScannedBatch) -> Result<Option<ControlMarker>, OpenPartitionEr
     };
     let marker = ControlMarker::decode(&key, value, record.timestamp);
     marker.map_err(|error| OpenPartitionError::Control(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_recovery_sees_only_continues_the_stored_epochs() {
+        let cases: [(&str, &[(i32, i64)], &[(i32, i64)], i64, &[(i32, i64)]); 5] = [
+            (
+                "nothing stored",
+                &[],
+                &[(0, 0), (2, 50)],
+                100,
+                &[(0, 0), (2, 50)],
+            ),
+            (
+                "an older epoch is seen again",
+                &[(0, 0), (2, 50)],
+                &[(0, 30), (2, 50)],
+                100,
+                &[(0, 0), (2, 50)],
+            ),
+            (
+                "the newest epoch has no batch",
+                &[(0, 0), (3, 100)],
+                &[(0, 99)],
+                100,
+                &[(0, 0)],
+            ),
+            (
+                "the file lags behind",
+                &[(0, 0)],
+                &[(0, 40), (2, 50)],
+                100,
+                &[(0, 0), (2, 50)],
+            ),
+            (
+                "the log was cut",
+                &[(0, 0), (2, 50)],
+                &[(0, 40)],
+                45,
+                &[(0, 0)],
+            ),
+        ];
+        for (story, stored, seen, log_end, wanted) in cases {
+            let history = epoch_history(stored.to_vec(), seen.to_vec(), log_end);
+            let found: Vec<_> = history
+                .entries()
+                .map(|entry| (entry.epoch, entry.start_offset))
+                .collect();
+            assert_eq!(found, wanted, "{story}");
+        }
+    }
 }

@@ -87,7 +87,7 @@ impl GroupCoordinator {
 
     /// Takes in one committed record of the partition, in log order, between [`Input::Elected`] and [`Input::Loaded`].
     ///
-    /// Records of transactions are to be left out until transactional commits are served.
+    /// Records of a transaction are to be given once its end is known, and only if it was committed.
     ///
     /// # Errors
     /// If the record cannot be read: the partition is not served in this term then, as in Kafka.

@@ -10,6 +10,8 @@ pub struct Suite {
     pub needs: &'static [(&'static str, &'static str)],
     /// Whether it needs Apache Kafka's jars.
     pub jars: bool,
+    /// Whether it starts brokers of its own.
+    pub own_brokers: bool,
     /// The broker's configs, beside those of [`PROFILE`].
     pub profile: &'static [(&'static str, &'static str)],
     /// The port that its tests take for granted; used if nobody listens there.
@@ -39,6 +41,11 @@ pub const SUITES: &[Suite] = &[
     Suite {
         jars: true,
         ..suite("java", JAVA, PARTITIONS_4, 600)
+    },
+    Suite {
+        jars: true,
+        own_brokers: true,
+        ..suite("kafka-directories", DIRECTORIES, PARTITIONS_4, 900)
     },
     suite(
         "kafkajs",
@@ -75,6 +82,12 @@ const JAVA: &[(&str, &str)] = &[
     ("javac", "-version"),
     ("mvn", "--version"),
 ];
+const DIRECTORIES: &[(&str, &str)] = &[
+    ("java", "-version"),
+    ("javac", "-version"),
+    ("mvn", "--version"),
+    ("python3", "--version"),
+];
 const PYTHON: &[(&str, &str)] = &[("python3", "--version")];
 
 const fn suite(
@@ -87,6 +100,7 @@ const fn suite(
         name,
         needs,
         jars: false,
+        own_brokers: false,
         port: None,
         profile,
         seconds_max,

@@ -93,7 +93,7 @@ impl<'a> Checker<'a> {
             return;
         }
         match call.name.as_str() {
-            "fdatasync" | "fsync" => {
+            _ if call.is_sync() => {
                 let lines = (call.began, call.ended);
                 self.syncs
                     .entry(call.descriptor().to_owned())
