@@ -1,7 +1,8 @@
 //! HTTP beside a node, for people and their tools: metrics and health. Never linked into the simulated binary.
 //!
-//! It runs on a core of its own, so that a scrape takes no time from the cores that serve. Everything it shows is
-//! read when it is asked for; nothing is kept between two requests.
+//! It runs on the core that starts it: one that has nothing else to do, such as the one that waits for the node's end,
+//! so that a scrape takes no time from the cores that serve, and no thread is added. Everything it shows is read when
+//! it is asked for; nothing is kept between two requests.
 
 mod families;
 mod health;
@@ -12,36 +13,38 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::node::NodeShared;
-use runtime::sync::{Notify, oneshot};
-use runtime::task::Cores;
+use runtime::net::{ListenOptions, TcpListener};
+use runtime::sync::oneshot;
+use runtime::task::JoinHandle;
 
 /// Where HTTP is served unless told otherwise.
 pub const ADDRESS_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9644);
 
-/// Why HTTP cannot be served.
+/// Connections that the system may queue to be accepted.
+const BACKLOG: u32 = 64;
+/// How long requests under way may take when it ends.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The address cannot be listened on.
-    #[error("HTTP at {address}: {error}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// The core could not be started, or ended at once.
-    #[error("HTTP has no core to run on: {0}")]
-    Core(std::io::Error),
+#[error("HTTP at {address}: {error}")]
+pub struct HttpError {
+    /// The address.
+    pub address: SocketAddr,
+    /// What the system says.
+    pub error: std::io::Error,
 }
 
 /// HTTP that is being served. It ends when this is stopped or dropped.
 pub struct HttpServer {
     address: SocketAddr,
-    stop: Arc<Notify>,
-    cores: Option<Cores<()>>,
+    /// Dropped to end it.
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl HttpServer {
@@ -50,22 +53,17 @@ impl HttpServer {
         self.address
     }
 
-    /// Ends it: requests under way are cut off.
-    pub async fn stop(mut self) {
-        self.stop.notify_one();
-        if let Some(cores) = self.cores.take() {
-            cores.join().await;
+    /// Ends it: nothing is accepted any more, and connections end with the request under way.
+    pub async fn stop(self) {
+        drop(self.stop);
+        let mut task = self.task;
+        if runtime::time::timeout(DRAIN, &mut task).await.is_err() {
+            task.abort();
         }
     }
 }
 
-impl Drop for HttpServer {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-    }
-}
-
-/// Serves `/metrics`, `/livez` and `/readyz` of the node at `address`; port 0 lets the system choose.
+/// Serves `/metrics`, `/livez` and `/readyz` of the node at `address`, on this core; port 0 lets the system choose.
 ///
 /// # Errors
 /// If the address cannot be listened on.
@@ -73,17 +71,18 @@ pub async fn serve_http(
     address: SocketAddr,
     node: Arc<NodeShared>,
 ) -> Result<HttpServer, HttpError> {
-    let stop = Arc::new(Notify::new());
-    let (sender, bound) = oneshot::channel();
-    let is_stopped = Arc::clone(&stop);
-    let starter = move |_index| server::run(address, node, is_stopped, sender);
-    let cores = runtime::task::start_cores(vec![starter]).map_err(HttpError::Core)?;
-    let ended = || std::io::Error::other("it ended while it started");
-    let bound = bound.await.map_err(|_| HttpError::Core(ended()))?;
-    let address = bound.map_err(|error| HttpError::Listen { address, error })?;
+    let failed = |error| HttpError { address, error };
+    let options = ListenOptions {
+        reuse_port: false,
+        backlog: BACKLOG,
+    };
+    let socket = TcpListener::bind(address, options).await.map_err(failed)?;
+    let address = socket.local_addr().map_err(failed)?;
+    let (stop, stopped) = oneshot::channel();
+    let task = runtime::task::spawn_local(server::run(socket, node, stopped));
     Ok(HttpServer {
         address,
         stop,
-        cores: Some(cores),
+        task,
     })
 }

@@ -14,43 +14,34 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use broker::node::NodeShared;
 use runtime::io::{AsyncRead, AsyncWrite, ReadBuf};
-use runtime::net::{ListenOptions, TcpListener, TcpStream};
-use runtime::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use runtime::net::{TcpListener, TcpStream};
+use runtime::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{health, metrics};
 
 /// Connections held at the same time; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// Connections that the system may queue for them.
-const BACKLOG: u32 = 64;
 /// How long nothing is accepted after an accept has failed, for lack of descriptors perhaps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What [`metrics::text`] is.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The life of the core: says where it listens, then serves until it is stopped.
+/// Serves until the other end of `stopped` is dropped, and no connection is left.
 pub(crate) async fn run(
-    address: SocketAddr,
+    socket: TcpListener,
     node: Arc<NodeShared>,
-    stop: Arc<Notify>,
-    bound: oneshot::Sender<io::Result<SocketAddr>>,
+    stopped: oneshot::Receiver<()>,
 ) {
-    let listener = match Bounded::bind(address).await {
-        Ok(listener) => listener,
-        Err(error) => {
-            // Nobody waits any more: then nobody needs the reason.
-            let _ = bound.send(Err(error));
-            return;
-        }
+    let listener = Bounded {
+        socket,
+        places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
     };
-    let _ = bound.send(listener.socket.local_addr());
-    let served = axum::serve(listener, routes(node));
-    runtime::select! {
-        biased;
-        () = stop.notified() => {}
-        ended = served => if let Err(error) = ended {
-            tracing::error!(%error, "HTTP ended");
-        }
+    let served = axum::serve(listener, routes(node)).with_graceful_shutdown(async {
+        // Nothing is ever sent.
+        let _ = stopped.await;
+    });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "HTTP ended");
     }
 }
 
@@ -86,19 +77,6 @@ fn verdict(health: Result<(), String>) -> (StatusCode, String) {
 struct Bounded {
     socket: TcpListener,
     places: Arc<Semaphore>,
-}
-
-impl Bounded {
-    async fn bind(address: SocketAddr) -> io::Result<Bounded> {
-        let options = ListenOptions {
-            reuse_port: false,
-            backlog: BACKLOG,
-        };
-        Ok(Bounded {
-            socket: TcpListener::bind(address, options).await?,
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        })
-    }
 }
 
 impl axum::serve::Listener for Bounded {

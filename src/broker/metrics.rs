@@ -85,9 +85,9 @@ impl RequestCounters {
 pub struct Metrics {
     /// Requests by API.
     pub requests: RequestCounters,
-    /// Record bytes appended by clients.
+    /// Record bytes that clients have sent to be appended.
     pub produced_bytes: Counter,
-    /// Records appended by clients.
+    /// Records that clients have sent to be appended.
     pub produced_records: Counter,
     /// Produce partitions that were refused.
     pub failed_produces: Counter,

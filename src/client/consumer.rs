@@ -1,4 +1,6 @@
 //! Reading records, alone or in a group.
+//!
+//! Size: one type whose halves, assigned and subscribed, share all of its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};

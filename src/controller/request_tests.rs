@@ -1,4 +1,6 @@
 //! Requests that Kafka's own client cannot make, and limits.
+//!
+//! Size: a table of requests, one story each.
 
 use types::{ErrorCode, Uuid};
 

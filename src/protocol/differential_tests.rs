@@ -45,12 +45,13 @@ fn other<M: Message + Encodable + Decodable + Default>() -> Other {
 
 macro_rules! others {
     ($($name:ident,)*) => {
-        BTreeMap::from([$((stringify!($name), other::<theirs::$name>())),*])
+        fn others() -> BTreeMap<&'static str, Other> {
+            BTreeMap::from([$((stringify!($name), other::<theirs::$name>())),*])
+        }
     };
 }
 
-fn others() -> BTreeMap<&'static str, Other> {
-    others! {
+others! {
         AddOffsetsToTxnRequest,
         AddOffsetsToTxnResponse,
         AddPartitionsToTxnRequest,
@@ -236,7 +237,6 @@ fn others() -> BTreeMap<&'static str, Other> {
         WriteShareGroupStateResponse,
         WriteTxnMarkersRequest,
         WriteTxnMarkersResponse,
-    }
 }
 
 /// Ours decodes and encodes again.

@@ -2,6 +2,8 @@
 //! as can be: it holds the log in memory, writes and flushes when the transcript says so, and can lose power.
 //!
 //! `MILLRACE_UPDATE_TRANSCRIPTS=1` writes down what happens instead of comparing it.
+//!
+//! Size: the player of the transcripts and its printer, which grow together.
 
 use std::collections::VecDeque;
 use std::fmt::Write;

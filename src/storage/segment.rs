@@ -298,6 +298,14 @@ impl Segment {
         Ok(())
     }
 
+    /// Makes the files of both indexes if they are not there.
+    pub(crate) async fn make_indexes(self: &Arc<Self>) -> io::Result<()> {
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            self.open_or_create(kind).await?;
+        }
+        Ok(())
+    }
+
     async fn write_index(
         self: &Arc<Self>,
         kind: FileKind,

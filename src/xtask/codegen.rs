@@ -256,6 +256,14 @@ fn record_enum(
         )?;
     }
     writeln!(text, "}} }}\n}}")?;
+    record_conversions(text, name, members)
+}
+
+fn record_conversions(
+    text: &mut String,
+    name: &str,
+    members: &[(i16, &str, String)],
+) -> std::fmt::Result {
     for (_, record, variant) in members {
         writeln!(text, "\nimpl From<{record}> for {name} {{")?;
         writeln!(

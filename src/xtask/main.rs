@@ -13,6 +13,7 @@ mod crash;
 mod golden;
 mod import;
 mod notation;
+mod syscalls;
 mod test;
 mod tidy;
 mod tree;
@@ -54,6 +55,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Trace what the broker asks of the kernel: in which order, and how often.
+    Syscalls(syscalls::Arguments),
     /// Run the whole suite.
     Test(test::Arguments),
     /// Check arrows between crates, banned calls, sizes, dead files and titles.
@@ -78,6 +81,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Crash(arguments) => crash::run(&arguments, &root),
         Chore::Golden { libs, check } => done(golden::run(&libs, check)),
         Chore::Import { libs, check } => done(import::run(&libs, check)),
+        Chore::Syscalls(arguments) => syscalls::run(&arguments, &root),
         Chore::Test(arguments) => test::run(&arguments, &root),
         Chore::Tidy(arguments) => tidy::run(&arguments, &root),
     }

@@ -80,8 +80,11 @@ pub async fn handle(
     for (topic_index, topic) in request.topic_data.into_iter().enumerate() {
         accept_topic(&context, topic_index, topic, &mut pending);
     }
-    let produced_bytes = pending.bytes;
+    let (produced_bytes, produced_records) = (pending.bytes, pending.records);
     let answers = pending.append(&context, acks, deadline).await;
+    let metrics = &context.core.node.metrics;
+    metrics.produced_bytes.add(produced_bytes);
+    metrics.produced_records.add(produced_records);
     let throttle_time_ms = context.charge(Quota::Produce, produced_bytes);
     if acks == Acks::None {
         return match answers
@@ -245,6 +248,7 @@ struct Pending {
     answers: Vec<TopicAnswers>,
     by_shard: BTreeMap<usize, (Vec<ProduceItem>, Vec<Place>)>,
     bytes: u64,
+    records: u64,
 }
 
 impl Pending {
@@ -261,6 +265,7 @@ impl Pending {
             answers: answers.collect(),
             by_shard: BTreeMap::new(),
             bytes: 0,
+            records: 0,
         }
     }
 
@@ -270,6 +275,7 @@ impl Pending {
 
     fn push(&mut self, shard: usize, place: Place, item: ProduceItem) {
         self.bytes += item.batch.size_bytes() as u64;
+        self.records += u64::from(item.batch.record_count);
         let (items, places) = self.by_shard.entry(shard).or_default();
         items.push(item);
         places.push(place);

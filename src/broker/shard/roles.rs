@@ -8,6 +8,7 @@ use std::sync::Arc;
 use controller::Change;
 use controller::image::TopicImage;
 use replica::{Input, Leadership};
+use runtime::sync::oneshot;
 use storage::PartitionName;
 use types::{Now, TopicPartition};
 
@@ -129,19 +130,18 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
         if core.owner_of(partition) != core.index {
             continue;
         }
-        let slot = core.with_shard(|shard| shard.take_out(now, partition));
-        match slot {
-            // A job that is under way brings the log back when it ends.
-            Some(slot) if slot.is_busy => core.with_shard(|shard| {
-                shard.dying.insert(partition, slot);
-            }),
-            // The files go in the background: the topic is gone for its clients already.
-            Some(slot) => {
-                runtime::task::spawn_local(delete_log(Rc::clone(core), slot));
+        // Its directory has another name before this ends: a topic that is created again by this name finds none.
+        match core.with_shard(|shard| shard.take_out(now, partition)) {
+            Some(slot) if slot.is_busy => {
+                // The job that is under way brings the log back when it ends.
+                let (sender, deleted) = oneshot::channel();
+                core.with_shard(|shard| shard.dying.insert(partition, (slot, sender)));
+                let _ = deleted.await;
             }
+            Some(slot) => delete_log(Rc::clone(core), slot).await,
             None => {
                 let name = Shard::name_of(&topic.name, partition);
-                runtime::task::spawn_local(delete_unopened(Rc::clone(core), name));
+                delete_unopened(Rc::clone(core), name).await;
             }
         }
     }

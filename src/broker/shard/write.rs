@@ -100,9 +100,10 @@ async fn finish_later(core: Rc<Core>, partition: TopicPartition, running: Runnin
         }
         dying.map(|slot| (slot, ended))
     });
-    if let Some((mut slot, ended)) = dying {
+    if let Some(((mut slot, sender), ended)) = dying {
         ended.bring_back(&mut slot.log);
-        runtime::task::spawn_local(super::roles::delete_log(Rc::clone(&core), slot));
+        super::roles::delete_log(Rc::clone(&core), slot).await;
+        let _ = sender.send(());
     }
     core.drain_shard();
 }

@@ -175,7 +175,6 @@ mod tests {
             group: "g".to_owned(),
             topic: "t".to_owned(),
             partition: 1,
-            ..OffsetCommitKey::default()
         });
         let value = GroupValue::OffsetCommit(OffsetCommitValue {
             offset: 42,

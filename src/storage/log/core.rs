@@ -168,6 +168,20 @@ impl Core {
         }
     }
 
+    /// Gives an ended segment the files of both indexes, be they empty: Kafka takes one that is missing for damage.
+    async fn make_indexes(&mut self, segment: &Arc<Segment>) -> Result<(), WriteError> {
+        match segment.make_indexes().await {
+            Err(error) if !is_no_space(&error) => {
+                let path = segment.path(FileKind::OffsetIndex);
+                Err(self.shared.write_error("making", &path, &error))
+            }
+            _ => {
+                self.are_names_changed = true;
+                Ok(())
+            }
+        }
+    }
+
     /// Ends the active segment and begins another one at `base_offset`.
     pub async fn roll(
         &mut self,
@@ -182,6 +196,9 @@ impl Core {
             state.recent = Default::default();
         }
         self.write_indexes(&old).await?;
+        self.make_indexes(&old).await?;
+        // Its indexes are to be synced, even if its batches are.
+        self.written.push(old.clone());
         if config.preallocate
             && let Some(file) = old.slot(FileKind::Log).get()
         {

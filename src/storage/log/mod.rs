@@ -2,6 +2,8 @@
 
 mod aborted;
 mod append;
+#[cfg(test)]
+mod change_tests;
 mod close;
 mod core;
 mod delete;
@@ -363,9 +365,13 @@ impl Log {
         self.shared.directory.remove_unflushed(newly_flushed);
         self.flushed_bytes += newly_flushed;
         for (segment, size_bytes) in &handle.segments {
-            let is_rolled = segment.base_offset() < handle.active_base_offset;
-            if segment.size_bytes() == *size_bytes && (!is_rolled || segment.are_indexes_written())
-            {
+            // One that has ended since the flush was begun has its indexes still to be synced.
+            let was_ended = segment.base_offset() < handle.active_base_offset;
+            let is_done = match self.is_active(segment) {
+                true => segment.size_bytes() == *size_bytes,
+                false => was_ended && segment.are_indexes_written(),
+            };
+            if is_done {
                 segment.slot(FileKind::Log).set_unsynced(false);
                 self.unsynced.retain(|known| !Arc::ptr_eq(known, segment));
             }
@@ -377,22 +383,24 @@ impl Log {
         self.flushed_offset
     }
 
-    /// Lets recovery trust what is flushed, up to the first ended segment whose indexes wait for space.
+    fn is_active(&self, segment: &Arc<Segment>) -> bool {
+        let active = self.published.segments.last();
+        active.is_some_and(|active| Arc::ptr_eq(active, segment))
+    }
+
+    /// Lets recovery trust what is flushed, up to the first ended segment whose indexes are not synced yet or wait
+    /// for space.
     fn raise_proven_offset(&self) {
-        let waiting = self.unsynced.iter().filter(|segment| {
-            !self
-                .published
-                .segments
-                .last()
-                .is_some_and(|active| Arc::ptr_eq(active, segment))
-                && !segment.are_indexes_written()
-        });
+        let waiting = self
+            .unsynced
+            .iter()
+            .filter(|segment| !self.is_active(segment));
         let proven = waiting
             .map(|segment| segment.base_offset())
             .fold(self.flushed_offset, Offset::min);
-        self.shared
-            .directory
-            .recovery_points()
-            .set(&self.shared.name, proven);
+        let recovery_points = self.shared.directory.recovery_points();
+        let known = recovery_points.get(&self.shared.name);
+        // Within a segment it need not go back: recovery looks through all of that segment.
+        recovery_points.set(&self.shared.name, proven.max(known.unwrap_or(0)));
     }
 }

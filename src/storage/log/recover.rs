@@ -424,7 +424,11 @@ impl Recovery<'_> {
             }
         }
         self.recovered.rebuilt_indexes += usize::from(!segment.state().offset_index.is_empty());
-        match segment.write_indexes().await {
+        let write = async || {
+            segment.write_indexes().await?;
+            segment.make_indexes().await
+        };
+        match write().await {
             // They wait in memory for space.
             Err(error) if crate::error::is_no_space(&error) => Ok(()),
             written => written.map_err(|error| {

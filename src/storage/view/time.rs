@@ -67,7 +67,8 @@ impl LogView {
         if best.timestamp < 0 {
             return Ok(None);
         }
-        if best.offset >= self.log_end_offset {
+        // What the segments remember may lie outside of the view.
+        if best.offset >= self.log_end_offset || best.offset < self.log_start_offset {
             return self.max_timestamp_by_scan().await;
         }
         let segment = &self.segments[best_index];
@@ -81,7 +82,7 @@ impl LogView {
         }
     }
 
-    /// The largest timestamp where the end of the view leaves out what the segments remember.
+    /// The largest timestamp where the bounds of the view leave out what the segments remember.
     async fn max_timestamp_by_scan(&self) -> Result<Option<TimestampOffset>, ReadError> {
         let mut best: Option<(usize, BatchSpan)> = None;
         for index in self.locate(self.log_start_offset)?..self.segments.len() {

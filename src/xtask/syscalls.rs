@@ -1,0 +1,387 @@
+//! `cargo xtask syscalls`: what the broker asks of the kernel, under strace: in which order, and how often.
+//!
+//! A kill keeps the page cache, so the crash test cannot see a sync that is missing; this one does. To see it fail,
+//! take out any one sync of the broker (say the body of `run_syncs` in src/runtime/real/disk.rs, or the call of
+//! `sync_dir` in src/storage/files.rs) and run it again. The test of this module does the same to a recorded trace.
+
+mod check;
+mod trace;
+mod wire;
+
+use crate::clients;
+use anyhow::{Context, Result, ensure};
+use check::Expected;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+use wire::{Client, Request};
+
+/// Arguments of `cargo xtask syscalls`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Counts the calls a request instead of checking their order.
+    #[arg(long)]
+    count: bool,
+    /// Writes the trace, with what is needed to check it, to this file.
+    #[arg(long)]
+    record: Option<PathBuf>,
+}
+
+/// What the chore needs and what is not there.
+pub fn missing() -> Vec<&'static str> {
+    clients::absent(&[("strace", "--version")])
+}
+
+/// The calls that say what is durable.
+const TRACED: &str = "openat,creat,mkdir,mkdirat,unlink,unlinkat,rmdir,rename,renameat,renameat2,write,writev,\
+    pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync,sendto,sendmsg,sendfile";
+const STOP_MAX: Duration = Duration::from_secs(20);
+const START_MAX: Duration = Duration::from_secs(30);
+/// Requests that are counted, and those before that warm up.
+const COUNTED: i32 = 400;
+const WARM_UP: i32 = 100;
+const WINDOW: i32 = 32;
+/// Calls a request, one at a time: the goal.
+const ALONE_MAX: f64 = 4.0;
+/// Calls a request with 32 in flight: the goal.
+const TOGETHER_MAX: f64 = 0.5;
+
+/// Runs the chore.
+pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
+    let lacking = missing();
+    ensure!(lacking.is_empty(), "this needs {}", lacking.join(", "));
+    let is_good = if arguments.count {
+        count(root)?
+    } else {
+        order(root, arguments.record.as_deref())?
+    };
+    Ok(if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Whether order and counts are as they must be; for `cargo xtask test`.
+pub fn run_for_test(root: &Path) -> Result<bool> {
+    Ok(order(root, None)? & count(root)?)
+}
+
+/// A broker under strace.
+struct Traced {
+    strace: Child,
+    address: SocketAddr,
+    data: PathBuf,
+    output: PathBuf,
+}
+
+impl Traced {
+    fn start(root: &Path, calls: &str, settings: &[(&str, &str)]) -> Result<Traced> {
+        let (broker, address, folder) =
+            clients::command(root, clients::Peer::Millrace, "syscalls", settings)?;
+        let output = folder.join("trace.txt");
+        let strace = Command::new("strace")
+            .args([
+                "-f",
+                "-yy",
+                "-s",
+                "0",
+                "-e",
+                &format!("trace={calls}"),
+                "-o",
+            ])
+            .arg(&output)
+            .arg(broker.get_program())
+            .args(broker.get_args())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("broker.log"))?)
+            .spawn()
+            .context("starting strace")?;
+        let data = folder.join("logs");
+        let traced = Traced {
+            strace,
+            address,
+            data,
+            output,
+        };
+        let deadline = Instant::now() + START_MAX;
+        while std::net::TcpStream::connect(address).is_err() {
+            ensure!(
+                Instant::now() < deadline,
+                "the broker did not come up: see {}",
+                folder.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(traced)
+    }
+
+    /// Asks the broker to stop and gives the trace.
+    fn stop(mut self) -> Result<String> {
+        let children = format!("/proc/{0}/task/{0}/children", self.strace.id());
+        let broker = std::fs::read_to_string(children).context("the broker under strace")?;
+        let pid = broker
+            .split_whitespace()
+            .next()
+            .context("the broker is gone")?;
+        ensure!(
+            Command::new("kill").arg(pid).status()?.success(),
+            "the broker is gone"
+        );
+        let deadline = Instant::now() + STOP_MAX;
+        while self.strace.try_wait()?.is_none() {
+            ensure!(
+                Instant::now() < deadline,
+                "the broker did not stop within {STOP_MAX:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(std::fs::read_to_string(&self.output)?)
+    }
+}
+
+/// A story with everything that must be durable at a moment.
+fn story() -> Vec<(Request, Expected)> {
+    let expect = |what: &str, partitions: &[&str]| Expected {
+        what: what.to_owned(),
+        partitions: partitions.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    let metadata = ["__cluster_metadata-0"];
+    let mut story = vec![
+        (
+            wire::create_topic("orders", 2, &[]),
+            expect("create orders", &metadata),
+        ),
+        (
+            wire::create_topic("brief", 1, &[]),
+            expect("create brief", &metadata),
+        ),
+        (
+            wire::find_coordinator("readers"),
+            expect("find the coordinator", &[]),
+        ),
+    ];
+    for round in 0..16 {
+        let partition = round % 2;
+        let (name, count) = (format!("orders-{partition}"), 1 + round % 3);
+        story.push((
+            wire::produce("orders", partition, count, 200),
+            expect(&format!("produce {round}"), &[&name]),
+        ));
+        if round % 4 == 3 {
+            let committed = wire::commit("readers", "orders", partition, i64::from(round));
+            story.push((
+                committed,
+                expect(&format!("commit {round}"), &["__consumer_offsets-0"]),
+            ));
+        }
+    }
+    story.push((
+        wire::produce("brief", 0, 2, 100),
+        expect("produce to brief", &["brief-0"]),
+    ));
+    story.push((
+        wire::delete_records("orders", 0, 5),
+        expect("delete records", &["orders-0"]),
+    ));
+    story.push((
+        wire::delete_topic("brief"),
+        expect("delete brief", &metadata),
+    ));
+    story.push((
+        wire::produce("orders", 0, 1, 200),
+        expect("produce at the end", &["orders-0"]),
+    ));
+    story
+}
+
+fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
+    let settings = [
+        ("internal.segment.bytes", "1200"),
+        ("offsets.topic.num.partitions", "1"),
+    ];
+    let traced = Traced::start(root, TRACED, &settings)?;
+    let data = traced.data.display().to_string();
+    let mut client = Client::connect(traced.address)?;
+    let port = client.port()?;
+    let mut expected = Vec::new();
+    for (request, promised) in story() {
+        // The coordinator may still be loading.
+        let answer = client
+            .ask(&request)
+            .with_context(|| promised.what.clone())?;
+        println!(
+            "   {}: {:?}",
+            promised.what,
+            &answer[..answer.len().min(60)]
+        );
+        expected.push(promised);
+    }
+    let text = traced.stop()?;
+    if let Some(path) = record {
+        std::fs::write(path, recorded(&text, &data, port))?;
+    }
+    let findings = check::check(&trace::parse(&text), &data, port, &expected);
+    print!("{}", findings.text());
+    println!(
+        "== order: {} answers, {} logs synced before them, {} out of order",
+        findings.answers,
+        findings.acknowledged,
+        findings.complaints.len()
+    );
+    Ok(findings.complaints.is_empty() && findings.acknowledged > 0)
+}
+
+/// The lines of a trace that are about the data directory or the client, their paths shortened.
+fn recorded(text: &str, data: &str, port: u16) -> String {
+    let client = format!(":{port}]");
+    let mut kept = String::new();
+    let mut resumed: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let thread = line.split(' ').next().unwrap_or("").to_owned();
+        let is_resumed = line.contains("resumed>") && resumed.contains(&thread);
+        if line.contains(data) || line.contains(&client) || is_resumed {
+            resumed.retain(|known| *known != thread);
+            if line.contains("<unfinished") {
+                resumed.push(thread);
+            }
+            kept.push_str(&line.replace(data, "/data").replace(&client, ":40000]"));
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+fn count(root: &Path) -> Result<bool> {
+    let traced = Traced::start(root, "all", &[("offsets.topic.num.partitions", "1")])?;
+    let mut client = Client::connect(traced.address)?;
+    let port = client.port()?;
+    client.ask(&wire::create_topic(
+        "counted",
+        1,
+        &[("flush.messages", "1000000000")],
+    ))?;
+    let request = wire::produce("counted", 0, 1, 200);
+    client.flood(&request, 1, WARM_UP)?;
+    // Marks in the trace: connections that come and go.
+    let mark = |client: SocketAddr| -> Result<u16> {
+        let stream = std::net::TcpStream::connect(client)?;
+        let port = stream.local_addr()?.port();
+        drop(stream);
+        std::thread::sleep(Duration::from_millis(200));
+        Ok(port)
+    };
+    let address = traced.address;
+    let marks = [
+        mark(address)?,
+        {
+            client.flood(&request, 1, COUNTED)?;
+            mark(address)?
+        },
+        {
+            client.flood(&request, WINDOW, WARM_UP * WINDOW)?;
+            mark(address)?
+        },
+        {
+            client.flood(&request, WINDOW, COUNTED * WINDOW)?;
+            mark(address)?
+        },
+    ];
+    let _ = port;
+    let text = traced.stop()?;
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains('(') && !line.contains("resumed>"))
+        .collect();
+    let line_of = |port: u16, last: bool| {
+        let name = format!(":{port}]");
+        let accepted = format!("htons({port})");
+        let is_mark = |line: &&str| line.contains(&name) || line.contains(&accepted);
+        let found = if last {
+            lines.iter().rposition(is_mark)
+        } else {
+            lines.iter().position(is_mark)
+        };
+        found.context("a mark is missing in the trace")
+    };
+    let calls = |from: u16, to: u16| -> Result<(Vec<&str>, f64)> {
+        let calls = lines[line_of(from, true)? + 1..line_of(to, false)?].to_vec();
+        let count = calls.len() as f64;
+        Ok((calls, count))
+    };
+    let (alone, alone_count) = calls(marks[0], marks[1])?;
+    let (together, together_count) = calls(marks[2], marks[3])?;
+    let alone_each = alone_count / f64::from(COUNTED);
+    let together_each = together_count / f64::from(COUNTED * WINDOW);
+    println!(
+        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
+        by_name(&alone, COUNTED)
+    );
+    println!(
+        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
+        by_name(&together, COUNTED * WINDOW)
+    );
+    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX)
+}
+
+fn by_name(lines: &[&str], requests: i32) -> String {
+    let mut counts = std::collections::BTreeMap::new();
+    for line in lines {
+        let name = line
+            .split_once(' ')
+            .map_or(*line, |(_, rest)| rest.trim_start());
+        *counts
+            .entry(name.split('(').next().unwrap_or(""))
+            .or_insert(0) += 1;
+    }
+    let each = |(name, count): (&str, i32)| {
+        format!("{name} {:.3}", f64::from(count) / f64::from(requests))
+    };
+    counts.into_iter().map(each).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDED: &str = include_str!("syscalls/recorded.txt");
+
+    fn complaints(text: &str) -> usize {
+        let expected: Vec<Expected> = story().into_iter().map(|(_, expected)| expected).collect();
+        check::check(&trace::parse(text), "/data", 40000, &expected)
+            .complaints
+            .len()
+    }
+
+    #[test]
+    fn a_sync_that_is_missing_is_found() {
+        assert_eq!(complaints(RECORDED), 0);
+        let calls = trace::parse(RECORDED);
+        let (mut found, mut missed) = (0, Vec::new());
+        for call in calls.iter().filter(|call| call.is_sync()) {
+            let without: Vec<&str> = RECORDED
+                .lines()
+                .enumerate()
+                .filter(|(number, _)| *number != call.began && *number != call.ended)
+                .map(|(_, line)| line)
+                .collect();
+            match complaints(&without.join("\n")) {
+                0 => missed.push(call.descriptor()),
+                _ => found += 1,
+            }
+        }
+        // What a later sync of the same file makes good may be missing.
+        println!(
+            "{found} found, {} made good by another: {missed:?}",
+            missed.len()
+        );
+        assert!(found > missed.len(), "{found} found, missed: {missed:?}");
+        let without_logs: Vec<&str> = RECORDED
+            .lines()
+            .filter(|line| !line.contains("fdatasync"))
+            .collect();
+        assert!(complaints(&without_logs.join("\n")) > 0);
+    }
+}
