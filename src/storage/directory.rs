@@ -255,6 +255,11 @@ impl LogDirectory {
         lock(&self.inner.deleted).insert(path.to_owned());
     }
 
+    /// A new partition lies at `path`: what is missing below it is a failure again.
+    pub(crate) fn note_created(&self, path: &Path) {
+        lock(&self.inner.deleted).remove(path);
+    }
+
     fn is_of_deleted(&self, path: &Path, error: &io::Error) -> bool {
         let deleted = lock(&self.inner.deleted);
         error.kind() == io::ErrorKind::NotFound

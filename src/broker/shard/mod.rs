@@ -72,8 +72,8 @@ pub struct Shard {
     to_load: Vec<TopicPartition>,
     is_loading: BTreeSet<TopicPartition>,
     load_moved: Rc<Notify>,
-    /// Deleted partitions whose logs are still busy, and who waits for their end.
-    dying: BTreeMap<TopicPartition, (Slot, oneshot::Sender<()>)>,
+    /// Deleted partitions whose logs are still busy.
+    dying: BTreeMap<TopicPartition, Slot>,
     /// Logs that were deleted and whose files are to be unlinked.
     deleted: Vec<(storage::LogDirectory, storage::DeletedLog)>,
     /// Partitions that cannot be served, and why.

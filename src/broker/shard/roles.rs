@@ -8,7 +8,6 @@ use std::sync::Arc;
 use controller::Change;
 use controller::image::TopicImage;
 use replica::{Input, Leadership};
-use runtime::sync::oneshot;
 use storage::PartitionName;
 use types::{Now, TopicPartition};
 
@@ -130,25 +129,26 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
         if core.owner_of(partition) != core.index {
             continue;
         }
-        // Its directory has another name before this ends: a topic that is created again by this name finds none.
+        // The files go in the background: the topic is gone for its clients already, and its name is kept from a new
+        // one until they are out of the way.
         match core.with_shard(|shard| shard.take_out(now, partition)) {
-            Some(slot) if slot.is_busy => {
-                // The job that is under way brings the log back when it ends.
-                let (sender, deleted) = oneshot::channel();
-                core.with_shard(|shard| shard.dying.insert(partition, (slot, sender)));
-                let _ = deleted.await;
+            // The job that is under way brings the log back when it ends.
+            Some(slot) if slot.is_busy => core.with_shard(|shard| {
+                shard.dying.insert(partition, slot);
+            }),
+            Some(slot) => {
+                runtime::task::spawn_local(delete_log(Rc::clone(core), slot));
             }
-            Some(slot) => delete_log(Rc::clone(core), slot).await,
             None => {
                 let name = Shard::name_of(&topic.name, partition);
-                delete_unopened(core, name).await;
+                runtime::task::spawn_local(delete_unopened(Rc::clone(core), name));
             }
         }
     }
 }
 
 /// Deletes what there is of a partition that is gone and could not be opened.
-async fn delete_unopened(core: &Core, name: PartitionName) {
+async fn delete_unopened(core: Rc<Core>, name: PartitionName) {
     if let Some((directory, _)) = core.node.found(&name) {
         let unique = core.node.random_uuid();
         match directory.delete_unopened(core.now(), &name, unique).await {

@@ -100,10 +100,9 @@ async fn finish_later(core: Rc<Core>, partition: TopicPartition, running: Runnin
         }
         dying.map(|slot| (slot, ended))
     });
-    if let Some(((mut slot, sender), ended)) = dying {
+    if let Some((mut slot, ended)) = dying {
         ended.bring_back(&mut slot.log);
         super::roles::delete_log(Rc::clone(&core), slot).await;
-        let _ = sender.send(());
     }
     core.drain_shard();
 }

@@ -76,6 +76,7 @@ impl Log {
             }
         }
         directory.high_watermarks().remove(name);
+        directory.note_created(&shared.path);
         let path = shared.path.join(PARTITION_METADATA);
         let disk = shared.disk();
         let make = async || {

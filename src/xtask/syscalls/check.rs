@@ -126,13 +126,14 @@ impl<'a> Checker<'a> {
         }
         let is_prepared = from.ends_with(".tmp") || from.ends_with(".cleaned");
         let written = self.files.get(&from).and_then(|state| state.written);
-        if is_prepared && !is_expendable(&to) {
-            if written.is_none_or(|line| !self.is_synced(&from, line, call.began)) {
-                self.complain(
-                    call.began,
-                    &format!("{from} was renamed without having been synced"),
-                );
-            }
+        if is_prepared
+            && !is_expendable(&to)
+            && written.is_none_or(|line| !self.is_synced(&from, line, call.began))
+        {
+            self.complain(
+                call.began,
+                &format!("{from} was renamed without having been synced"),
+            );
         }
         self.move_below(&from, &to);
         let syncs = self.syncs.remove(&from).unwrap_or_default();
