@@ -94,6 +94,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     report.stage("build", || {
         Ok(Outcome::of(clients::build_release(root).is_ok()))
     });
+    report.stage("client stories", || stories(root));
     for suite in clients::SUITES {
         report.stage(&format!("client {}", suite.name), || client(suite, root));
     }
@@ -188,12 +189,44 @@ fn tidied(root: &Path) -> Result<Outcome> {
     Ok(Outcome::of(findings.is_empty()))
 }
 
-/// The tests of every crate, counted by the lines in which each test binary closes.
+/// The tests of every crate but the client's, some of which need a broker.
 fn tested(root: &Path) -> Result<Outcome> {
     let mut command = cargo_command(root);
+    command.args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--exclude",
+        "millrace-client",
+    ]);
+    run_tests(command)
+}
+
+/// The tests of our own client, against our own broker where they need one.
+fn stories(root: &Path) -> Result<Outcome> {
+    let setup = clients::Setup {
+        name: "stories",
+        profile: &[],
+        port: None,
+    };
+    let node = clients::Node::start(root, clients::Peer::Millrace, &setup, false)?;
+    let mut command = cargo_command(root);
     command
-        .args(["test", "--workspace", "--no-fail-fast"])
-        .stdout(Stdio::piped());
+        .args([
+            "test",
+            "--package",
+            "millrace-client",
+            "--lib",
+            "--",
+            "--include-ignored",
+        ])
+        .env("MILLRACE_TEST_BROKER", node.bootstrap());
+    run_tests(command)
+}
+
+/// Counts tests by the lines in which each test binary closes.
+fn run_tests(mut command: Command) -> Result<Outcome> {
+    command.stdout(Stdio::piped());
     let mut child = command.spawn().context("cargo test")?;
     let output = child.stdout.take().context("the output is piped")?;
     let mut outcome = Outcome::default();

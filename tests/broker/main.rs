@@ -1,11 +1,6 @@
 //! The broker over loopback: a node in this process, a raw client on its port, one module a story.
 #![allow(
     clippy::disallowed_methods,
-    clippy::needless_update,
-    reason = "the stories look at and damage the broker's files from outside; structs may grow"
-)]
-#![allow(
-    clippy::disallowed_methods,
     reason = "the stories look at a node's files, and damage them, from outside"
 )]
 #![allow(

@@ -412,7 +412,6 @@ fn verdicts_are_those_of_kafka() {
 
 /// Prints batches of ours for `GoldenRecords describe`, which must print the descriptions that follow each.
 #[test]
-#[ignore = "its output is for Kafka's classes to read"]
 fn batches_for_kafka() {
     for (_, batch, _) in golden_batches() {
         for compression in Compression::ALL {
@@ -431,7 +430,6 @@ fn batches_for_kafka() {
 /// Prints damaged requests for `GoldenRecords judge`, each with our verdict: what is accepted here, Kafka must store
 /// byte by byte alike.
 #[test]
-#[ignore = "its output is for Kafka's classes to read"]
 fn requests_for_kafka() {
     let defaults = "timestamp_type=CreateTime before=9223372036854775807 after=3600000 compression=producer \
                     compact=false max_message_bytes=1048588 segment_bytes=1073741824";
