@@ -17,7 +17,8 @@ use replica::{Durability, ReplicaConfig};
 use storage::LogConfig;
 use types::{Limits, NodeId};
 
-use crate::topics;
+/// Topics whose names begin so are always of the class *flushed*.
+const INTERNAL_PREFIX: &str = "__";
 
 /// The metadata at one offset of its log.
 #[derive(Debug)]
@@ -101,7 +102,8 @@ impl Image {
             }
         }
         let topic_default = config("");
-        let internal_default = config(topics::CONSUMER_OFFSETS);
+        // A name of this kind that no topic has: what every topic of the kind has in common, and no topic's own configs.
+        let internal_default = config(INTERNAL_PREFIX);
         let broker = broker_config(&view);
         Image {
             topic_default,
@@ -116,7 +118,7 @@ impl Image {
     pub fn topic_config(&self, topic: &str) -> &Arc<TopicConfig> {
         match self.topic_configs.get(topic) {
             Some(config) => config,
-            None if topic.starts_with("__") => &self.internal_default,
+            None if topic.starts_with(INTERNAL_PREFIX) => &self.internal_default,
             None => &self.topic_default,
         }
     }
@@ -168,7 +170,7 @@ fn topic_config(
 
 /// Internal topics are flushed whatever they say.
 fn durability(effective: &Effective, topic: &str) -> Durability {
-    if effective.is_flushed() || topic.starts_with("__") {
+    if effective.is_flushed() || topic.starts_with(INTERNAL_PREFIX) {
         return Durability::Flushed;
     }
     Durability::Replicated {
@@ -243,5 +245,52 @@ fn connection_limits(view: &BrokerConfigView<'_>) -> ConnectionLimits {
         overrides: by_address.collect(),
         created_per_second_max: u64::try_from(view.number("max.connection.creation.rate"))
             .unwrap_or(u64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use controller::{BatchPosition, Replayer};
+    use protocol::stored::{ConfigRecord, TopicRecord};
+    use types::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_topics_own_configs_are_no_other_topics() {
+        let topic = |name: &str, id| TopicRecord {
+            name: name.to_owned(),
+            topic_id: Uuid::from_u128(id),
+            ..Default::default()
+        };
+        let compact = ConfigRecord {
+            resource_type: ConfigResourceType::Topic.code(),
+            resource_name: "__consumer_offsets".to_owned(),
+            name: "cleanup.policy".to_owned(),
+            value: Some("compact".to_owned()),
+            ..Default::default()
+        };
+        let records = [
+            topic("__consumer_offsets", 101).into(),
+            topic("__other", 102).into(),
+            compact.into(),
+        ];
+        let mut replayer = Replayer::new(Arc::new(MetadataImage::empty("cluster")));
+        let position = BatchPosition {
+            base_offset: 0,
+            epoch: 1,
+            timestamp_ms: 0,
+        };
+        replayer.replay_batch(position, &records).unwrap();
+        let image = Image::new(replayer.image(), 1, &BTreeMap::new(), &Limits::default());
+        assert!(
+            image
+                .topic_config("__consumer_offsets")
+                .produce_policy
+                .compact
+        );
+        let other = image.topic_config("__other");
+        assert!(!other.produce_policy.compact);
+        assert_eq!(other.replica.durability, Durability::Flushed);
     }
 }

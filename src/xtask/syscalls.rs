@@ -98,6 +98,9 @@ impl Traced {
             .arg(&output)
             .arg(broker.get_program())
             .args(broker.get_args())
+            // A partition of another core costs a hop, and which core takes a connection is the system's choice: what
+            // is counted is the way of a request to a partition of its own core.
+            .args(["--cores", "1"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("broker.log"))?)

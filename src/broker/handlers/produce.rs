@@ -400,5 +400,8 @@ fn validate(
         &bytes,
         context.version,
     )
-    .map_err(Refusal::Records)
+    .map_err(|error| {
+        tracing::debug!(topic = %topic.name, %error, "records are refused");
+        Refusal::Records(error)
+    })
 }
