@@ -9,9 +9,9 @@ use protocol::messages::delete_records_response::{
 };
 use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use runtime::sync::oneshot;
-use types::{ErrorCode, Mono, Offset, TopicPartition};
+use types::{ErrorCode, Mono, Offset};
 
-use crate::server::authorizer::{Operation, Resource};
+use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
 
@@ -62,24 +62,11 @@ async fn begin(
     partition: &DeleteRecordsPartition,
     deadline: Mono,
 ) -> Result<Deleting, ErrorCode> {
-    if !context.authorize(Operation::Delete, Resource::Topic(topic)) {
-        return Err(ErrorCode::TopicAuthorizationFailed);
-    }
-    let topic = context
-        .image
-        .topic(topic)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic
-        .partition(partition.partition_index)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    if !context.image.topic_config(&topic.name).may_delete_records {
+    let offset = partition.offset;
+    let partition = context.partition(Operation::Delete, topic, partition.partition_index)?;
+    if !context.image.topic_config(topic).may_delete_records {
         return Err(ErrorCode::PolicyViolation);
     }
-    let offset = partition.offset;
-    let partition = TopicPartition {
-        topic_id: topic.id,
-        partition: partition.partition_index,
-    };
     let (sender, receiver) = oneshot::channel();
     let now = context.now;
     let delete = move |core: &Rc<crate::core::Core>| {

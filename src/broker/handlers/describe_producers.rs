@@ -8,9 +8,9 @@ use protocol::messages::describe_producers_response::{
 };
 use protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use replica::ProducerDescription;
-use types::{ErrorCode, PartitionIndex, TopicPartition};
+use types::{ErrorCode, PartitionIndex};
 
-use crate::server::authorizer::{Operation, Resource};
+use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
 
@@ -46,20 +46,7 @@ async fn describe(
     topic: &str,
     index: PartitionIndex,
 ) -> Result<Vec<ProducerDescription>, ErrorCode> {
-    if !context.authorize(Operation::Read, Resource::Topic(topic)) {
-        return Err(ErrorCode::TopicAuthorizationFailed);
-    }
-    let topic = context
-        .image
-        .topic(topic)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic
-        .partition(index)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition {
-        topic_id: topic.id,
-        partition: index,
-    };
+    let partition = context.partition(Operation::Read, topic, index)?;
     let ask = move |core: &Rc<crate::core::Core>| {
         core.with_shard(|shard| shard.describe_producers(partition))
     };

@@ -12,9 +12,9 @@ use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
-use types::{ErrorCode, Offset, TopicPartition};
+use types::{ErrorCode, Offset};
 
-use crate::server::authorizer::{Operation, Resource};
+use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
 use crate::shard::{PartitionSnapshot, SnapshotQuery};
@@ -96,20 +96,7 @@ async fn find(
     asked: &ListOffsetsPartition,
     is_committed_only: bool,
 ) -> Result<Found, ErrorCode> {
-    if !context.authorize(Operation::Describe, Resource::Topic(topic)) {
-        return Err(ErrorCode::TopicAuthorizationFailed);
-    }
-    let topic = context
-        .image
-        .topic(topic)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic
-        .partition(asked.partition_index)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition {
-        topic_id: topic.id,
-        partition: asked.partition_index,
-    };
+    let partition = context.partition(Operation::Describe, topic, asked.partition_index)?;
     let query = SnapshotQuery {
         partition,
         current_leader_epoch: asked.current_leader_epoch,

@@ -9,9 +9,9 @@ use protocol::messages::offset_for_leader_epoch_response::{
 };
 use protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use replica::EpochEnd;
-use types::{ErrorCode, TopicPartition};
+use types::ErrorCode;
 
-use crate::server::authorizer::{Operation, Resource};
+use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
 
@@ -48,20 +48,7 @@ async fn find(
     topic: &str,
     asked: &OffsetForLeaderPartition,
 ) -> Result<EpochEnd, ErrorCode> {
-    if !context.authorize(Operation::Describe, Resource::Topic(topic)) {
-        return Err(ErrorCode::TopicAuthorizationFailed);
-    }
-    let topic = context
-        .image
-        .topic(topic)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    topic
-        .partition(asked.partition)
-        .ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = TopicPartition {
-        topic_id: topic.id,
-        partition: asked.partition,
-    };
+    let partition = context.partition(Operation::Describe, topic, asked.partition)?;
     let expected = (asked.current_leader_epoch >= 0).then_some(asked.current_leader_epoch);
     let epoch = asked.leader_epoch;
     let ask = move |core: &Rc<crate::core::Core>| {

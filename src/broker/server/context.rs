@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use types::Now;
+use types::{ErrorCode, Now, PartitionIndex, TopicPartition};
 
 use crate::core::Core;
 use crate::image::Image;
@@ -59,6 +59,30 @@ impl RequestContext {
             .node
             .authorizer
             .authorize(&self.peer, operation, resource)
+    }
+
+    /// The partition of a topic by its name, if the principal may do `operation` on the topic.
+    ///
+    /// # Errors
+    /// TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION.
+    pub fn partition(
+        &self,
+        operation: Operation,
+        topic: &str,
+        partition: PartitionIndex,
+    ) -> Result<TopicPartition, ErrorCode> {
+        if !self.authorize(operation, Resource::Topic(topic)) {
+            return Err(ErrorCode::TopicAuthorizationFailed);
+        }
+        let found = self
+            .image
+            .topic(topic)
+            .filter(|found| found.partition(partition).is_some());
+        let topic_id = found.ok_or(ErrorCode::UnknownTopicOrPartition)?.id;
+        Ok(TopicPartition {
+            topic_id,
+            partition,
+        })
     }
 
     /// Charges `amount` to `quota`; answers how long the client is throttled, in milliseconds,
