@@ -2,11 +2,14 @@
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
+pub mod clocks;
 pub(crate) mod disk;
 pub(crate) mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
+pub mod trace;
+pub mod world;
 
 use std::io;
 
@@ -15,9 +18,11 @@ pub use disk::DiskSimulator;
 /// What every node is granted.
 const OPEN_FILES_MAX: u64 = 65_536;
 
-/// Adds what this half needs to a madsim runtime that was just made. Every simulated world calls it before its first
-/// node.
-pub fn install(world: &madsim::runtime::Runtime) {
+/// Adds what this half needs to a madsim runtime that was just made, and begins a new world on this thread: every
+/// stream is `types::Prng::new(seed, purpose)`. Every simulated world calls it before its first node.
+pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
+    world::begin(seed);
+    clocks::begin(seed);
     world.add_simulator::<DiskSimulator>();
 }
 
