@@ -1,6 +1,16 @@
 //! The simulator: controllers, brokers, clients, their network, disks and clocks in one process, from one seed.
 //!
-//! A seed is expanded into a [`plan`], the plan is run, and what was seen is judged by checkers. The parts that run
-//! exist only in the simulation build (`--cfg madsim`); plans, histories, checkers and reports are plain data.
+//! A seed is expanded into a [`plan`], the plan is run, what clients asked and were told is a [`history`], and
+//! [`checkers`] judge it. The parts that run exist only in the simulation build (`--cfg madsim`); plans, histories,
+//! checkers and verdicts are plain data.
 
+pub mod checkers;
+pub mod history;
 pub mod plan;
+#[cfg(madsim)]
+pub mod run;
+#[cfg(madsim)]
+pub mod trace;
+pub mod verdict;
+#[cfg(madsim)]
+pub mod world;

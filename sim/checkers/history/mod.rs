@@ -1,0 +1,1 @@
+//! Checkers that know only what clients saw.

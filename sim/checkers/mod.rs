@@ -1,0 +1,3 @@
+//! Who judges a run.
+
+pub mod history;
