@@ -1,12 +1,13 @@
-//! The simulated half: madsim's executor, time and links, with a disk in memory.
+//! The simulated half: madsim's executor and time, with links and a disk of our own.
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
 pub(crate) mod disk;
-pub(crate) mod net;
+pub mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::io;
 
@@ -16,9 +17,10 @@ pub use disk::DiskSimulator;
 const OPEN_FILES_MAX: u64 = 65_536;
 
 /// Adds what this half needs to a madsim runtime that was just made. Every simulated world calls it before its first
-/// node.
-pub fn install(world: &madsim::runtime::Runtime) {
+/// node. What they draw is drawn from `seed`.
+pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
     world.add_simulator::<DiskSimulator>();
+    net::install(world, seed);
 }
 
 /// See [`crate::rng::entropy`].
