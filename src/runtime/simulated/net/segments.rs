@@ -212,7 +212,9 @@ impl State {
         let Connection { ends } = &self.connections[&connection];
         match ends[at].phase {
             Phase::Gone => {
-                self.send_rst(connection, at);
+                if ends[1 - at].failure.is_none() {
+                    self.send_rst(connection, at);
+                }
                 false
             }
             _ if ends[at].failure.is_some() => false,
