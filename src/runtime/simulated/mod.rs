@@ -1,10 +1,10 @@
-//! The simulated half: madsim's executor, time and links, with a disk in memory.
+//! The simulated half: madsim's executor and time, with links and a disk of our own.
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
 pub mod clocks;
 pub(crate) mod disk;
-pub(crate) mod net;
+pub mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
@@ -24,6 +24,7 @@ pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
     world::begin(seed);
     clocks::begin(seed);
     world.add_simulator::<DiskSimulator>();
+    net::install(world, seed);
 }
 
 /// See [`crate::rng::entropy`].

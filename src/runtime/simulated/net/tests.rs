@@ -1,0 +1,1 @@
+//! What only the simulated fabric can show.
