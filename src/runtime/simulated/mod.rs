@@ -3,6 +3,8 @@
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
 pub mod clocks;
+#[cfg(test)]
+mod coupling;
 pub(crate) mod disk;
 pub(crate) mod net;
 pub(crate) mod task;

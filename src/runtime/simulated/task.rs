@@ -70,6 +70,11 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let seed = std::env::var("MADSIM_TEST_SEED").map_or(DEFAULT_SEED, |text| {
         text.parse().expect("MADSIM_TEST_SEED is a number")
     });
+    in_world(seed, future)
+}
+
+/// Runs `future` as the supervisor of a world made from `seed`.
+pub(crate) fn in_world<F: Future>(seed: u64, future: F) -> F::Output {
     let world = Runtime::with_seed_and_config(seed, madsim::Config::default());
     super::install(&world, seed);
     world.block_on(future)
