@@ -126,7 +126,7 @@ impl Node {
 fn run(seed: u64, change: Change) -> Vec<Vec<Seen>> {
     let log = Log::new(Mutex::new(vec![Vec::new(); NODES]));
     let told = Arc::clone(&log);
-    super::task::in_world(seed, async move {
+    super::run(seed, async move {
         let (mut senders, mut receivers): (Vec<_>, Vec<_>) =
             (0..NODES).map(|_| mpsc::channel::<u32>(1_000)).unzip();
         // Messages go round in each group of three.
@@ -233,5 +233,11 @@ fn a_change_in_one_node_leaves_strangers_as_they_were() {
     ] {
         let (own, apart) = measured(change, 10);
         println!("{change:?}: own group {own}, group apart {apart}");
+        assert_eq!(apart, Difference::default(), "{change:?}");
+        assert_eq!(
+            own == Difference::default(),
+            change == Change::OnePollMore,
+            "{change:?}"
+        );
     }
 }
