@@ -1,4 +1,4 @@
-//! The simulated half: madsim's executor, time and links, with a disk in memory.
+//! The simulated half: madsim's executor and time, with links and a disk of our own.
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
@@ -11,7 +11,7 @@ mod entropy;
 pub(crate) mod executor;
 pub(crate) mod join;
 pub mod lives;
-pub(crate) mod net;
+pub mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
@@ -37,6 +37,7 @@ pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
     entropy::begin();
     lives::begin();
     world.add_simulator::<DiskSimulator>();
+    net::install(world, seed);
 }
 
 /// Runs `future` as the supervisor of a new world made from `seed`, until it ends; then all nodes end too.
