@@ -22,7 +22,7 @@ enum State<T> {
     Done(Option<io::Result<T>>),
     Waiting(oneshot::Receiver<io::Result<T>>),
     #[cfg(madsim)]
-    Later(Pin<Box<tokio::time::Sleep>>, Option<io::Result<T>>),
+    Later(crate::simulated::timers::Sleep, Option<io::Result<T>>),
 }
 
 impl<T> Completion<T> {
@@ -45,7 +45,10 @@ impl<T> Completion<T> {
     #[cfg(madsim)]
     pub(crate) fn later(delay: std::time::Duration, result: io::Result<T>) -> Completion<T> {
         Completion {
-            state: State::Later(Box::pin(tokio::time::sleep(delay)), Some(result)),
+            state: State::Later(
+                crate::simulated::timers::Sleep::lasting_truly(delay),
+                Some(result),
+            ),
         }
     }
 
@@ -64,7 +67,7 @@ impl<T> Completion<T> {
             }
             #[cfg(madsim)]
             State::Later(sleep, result) => {
-                if sleep.deadline() > crate::clock::executor_now() {
+                if !sleep.is_over() {
                     return None;
                 }
                 result.take()
@@ -90,7 +93,7 @@ impl<T> Future for Completion<T> {
             }
             #[cfg(madsim)]
             State::Later(sleep, result) => {
-                std::task::ready!(sleep.as_mut().poll(cx));
+                std::task::ready!(Pin::new(sleep).poll(cx));
                 Poll::Ready(result.take().expect("a completion gives its result once"))
             }
         }
