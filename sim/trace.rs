@@ -178,20 +178,18 @@ impl TraceSink {
 
     fn count(&self, event: &Event<'_>) {
         *self.counts.borrow_mut().entry(event.kind).or_default() += 1;
-        let counted = match event.kind {
-            "fault" | "disk-fault" => &self.faults,
-            "mark" => &self.marks,
+        let text = |index: usize| match event.fields.get(index) {
+            Some((_, Value::Text(text))) => *text,
+            _ => "",
+        };
+        let (counted, name) = match event.kind {
+            "fault" => (&self.faults, text(0).to_owned()),
+            // What happened to which operation: `sync-eio`.
+            "disk-fault" => (&self.faults, format!("{}-{}", text(1), text(0))),
+            "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };
-        if let Some((_, Value::Text(name))) = event.fields.first() {
-            let mut counted = counted.borrow_mut();
-            match counted.get_mut(*name) {
-                Some(count) => *count += 1,
-                None => {
-                    counted.insert((*name).to_owned(), 1);
-                }
-            }
-        }
+        *counted.borrow_mut().entry(name).or_default() += 1;
     }
 
     fn watch(&self, event: &Event<'_>) {
@@ -240,7 +238,12 @@ impl TraceSink {
 }
 
 fn matches(awaited: &plan::Event, event: &Event<'_>, node: &str, at_ms: u64) -> bool {
-    awaited.kind == event.kind
+    let is_kind = match awaited.kind.as_str() {
+        // Any operation of a disk.
+        "disk" => matches!(event.kind, "open" | "read" | "write" | "sync" | "sync-dir" | "rename" | "remove"),
+        kind => kind == event.kind,
+    };
+    is_kind
         && at_ms >= awaited.after_ms
         && (awaited.node.is_empty() || awaited.node == node)
         && (awaited.contains.is_empty()

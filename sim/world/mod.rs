@@ -4,12 +4,13 @@
 //! the plan's order, and the judge, a client that no fault touches.
 
 mod broker_node;
-mod heal;
+mod disks;
 mod nemesis;
 mod network;
 mod nodes;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,7 +24,6 @@ use crate::verdict::Report;
 use crate::workload::Context;
 
 pub use broker_node::{BrokerState, Phase};
-pub use heal::heal;
 pub use nemesis::Nemesis;
 pub use nodes::{Nodes, build};
 
@@ -50,6 +50,10 @@ pub struct World {
     pub reports: RefCell<Vec<Report>>,
     /// Told when the life of a broker or a client changed.
     pub moved: Notify,
+    /// Told when the workload begins.
+    pub workload: Notify,
+    /// Partitions whose files were damaged, by the name of their directory.
+    pub damaged: RefCell<BTreeSet<String>>,
     /// Clients that have done all they had to do.
     pub clients_done: Cell<usize>,
 }
@@ -66,6 +70,20 @@ impl World {
     /// Makes `world` the one of this thread, or ends it.
     pub fn set_current(world: Option<Rc<World>>) {
         WORLD.set(world);
+    }
+
+    /// Completes when the workload has begun.
+    pub async fn workload_began(&self) {
+        let begun = self.workload.notified();
+        if self.clients.began_nanos.get() == 0 {
+            begun.await;
+        }
+    }
+
+    /// The file of a partition was damaged where only its log's checksums can tell: what it held is excused.
+    fn damaged(&self, path: &str) {
+        let directory = path.rsplit('/').nth(1).unwrap_or_default();
+        self.damaged.borrow_mut().insert(directory.to_owned());
     }
 
     /// Tells a finding of the simulator itself.

@@ -1,6 +1,6 @@
 //! Who breaks things: carries out a plan's faults at their time, or when what they wait for has happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -56,6 +56,10 @@ pub struct Nemesis {
     held: Vec<Held>,
     /// Brokers without power, and what their disks keep.
     dark: BTreeMap<usize, Survival>,
+    /// Faults that last.
+    active: BTreeSet<usize>,
+    /// Faults whose second part has come.
+    repeated: BTreeSet<usize>,
 }
 
 impl Nemesis {
@@ -76,6 +80,8 @@ impl Nemesis {
             entries: 0,
             held: vec![Held::Free; world.plan.brokers.len()],
             dark: BTreeMap::new(),
+            active: BTreeSet::new(),
+            repeated: BTreeSet::new(),
         }
     }
 
@@ -123,8 +129,9 @@ impl Nemesis {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
         self.agenda.clear();
+        self.active.clear();
         self.network.undo_all();
-        self.disks.clear_all(&self.nodes);
+        self.disks.clear_all();
         let clocks = Clocks::current();
         for index in 0..self.held.len() {
             let node = self.number(index);
@@ -229,6 +236,7 @@ impl Nemesis {
             }
         };
         if has_begun {
+            self.active.insert(index);
             self.tell("fault", index);
             self.plan_in(for_ms, Action::End(index));
         } else {
@@ -337,6 +345,7 @@ impl Nemesis {
 
     fn end_fault(&mut self, index: usize) {
         let fault = self.fault(index);
+        self.active.remove(&index);
         match &fault {
             Fault::Kill { node }
             | Fault::CrashLoop { node, .. }
@@ -371,7 +380,7 @@ impl Nemesis {
         match fault {
             Fault::Pause { .. } => self.nodes.handle().resume(self.nodes.id(&self.name(broker))),
             Fault::PowerLossInRecovery { operations, .. } => {
-                if self.dark.contains_key(&broker) && !self.has_lost_twice(index) {
+                if self.repeated.insert(index) {
                     let event = Event {
                         kind: "disk".into(),
                         node: self.name(broker),
@@ -386,10 +395,6 @@ impl Nemesis {
             }
             _ => self.start(broker),
         }
-    }
-
-    fn has_lost_twice(&self, index: usize) -> bool {
-        self.disks.losses(index) > 1
     }
 
     fn ways(&self, from: &str, to: &str, both: bool) -> Vec<(u64, u64)> {
@@ -414,7 +419,10 @@ impl Nemesis {
                 let ways = self.ways(from, to, *both);
                 self.network.cut(index, ways, *how);
             }
-            Fault::Flap { .. } => self.flap(index, true),
+            Fault::Flap { .. } => {
+                self.active.insert(index);
+                self.flap(index, true);
+            }
             Fault::Delay { from, to, latency_us, tail_one_in } => {
                 let ways = self.ways(from, to, false);
                 self.network.change(index, ways, |link| {
@@ -445,6 +453,9 @@ impl Nemesis {
         let Fault::Flap { from, to, every_ms } = self.fault(index) else {
             return;
         };
+        if !self.active.contains(&index) {
+            return;
+        }
         if is_cut {
             let ways = self.ways(&from, &to, true);
             self.network.cut(index, ways, crate::plan::CutHow::Hold);
