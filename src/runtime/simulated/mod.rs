@@ -2,11 +2,12 @@
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
-pub(crate) mod disk;
+pub mod disk;
 pub(crate) mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 use std::io;
 
@@ -16,9 +17,9 @@ pub use disk::DiskSimulator;
 const OPEN_FILES_MAX: u64 = 65_536;
 
 /// Adds what this half needs to a madsim runtime that was just made. Every simulated world calls it before its first
-/// node.
-pub fn install(world: &madsim::runtime::Runtime) {
-    world.add_simulator::<DiskSimulator>();
+/// node. All streams of this half are drawn from `seed`, by purpose and node.
+pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
+    disk::install(world, seed);
 }
 
 /// See [`crate::rng::entropy`].

@@ -71,7 +71,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
         text.parse().expect("MADSIM_TEST_SEED is a number")
     });
     let world = Runtime::with_seed_and_config(seed, madsim::Config::default());
-    super::install(&world);
+    super::install(&world, seed);
     world.block_on(future)
 }
 

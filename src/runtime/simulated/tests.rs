@@ -16,7 +16,7 @@ use crate::time::sleep;
 
 fn in_world<F: Future>(seed: u64, story: impl FnOnce() -> F) -> F::Output {
     let world = Runtime::with_seed_and_config(seed, madsim::Config::default());
-    super::install(&world);
+    super::install(&world, seed);
     world.block_on(async { story().await })
 }
 
