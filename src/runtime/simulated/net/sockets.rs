@@ -12,11 +12,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::{BufMut, Bytes, BytesMut};
 use madsim::plugin;
 
+use super::FabricSimulator;
 use super::segments::Body;
 use super::state::{Connection, End, Event, Life, ListenerState, Phase, Shared, State};
-use super::{FabricSimulator, number};
 use crate::disk::File;
 use crate::net::{ListenOptions, TcpStream as SharedStream};
+use crate::simulated::world;
 
 /// The node that an address without a node belongs to.
 const NOWHERE: u64 = u64::MAX;
@@ -26,7 +27,7 @@ const SLOW_READS_PER_SECOND: u64 = 100;
 /// The fabric of the current world and the current node.
 fn here() -> (Arc<Shared>, u64) {
     let simulator = plugin::simulator::<FabricSimulator>();
-    (Arc::clone(&simulator.shared), number(plugin::node()))
+    (Arc::clone(&simulator.shared), world::current_node())
 }
 
 pub(crate) struct Listener {

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
 
 use bytes::Bytes;
-use madsim::time::TimeHandle;
 
 use super::ConnectionView;
 use super::link::{Directed, Link};
 use super::segments::Segment;
+use crate::simulated::timers::{self, Timer};
 use crate::simulated::trace::{self, Value};
+use crate::simulated::world;
 
 /// The first of the ports that connections and listeners without a wish are given.
 const PORT_FIRST: u16 = 32_768;
@@ -27,11 +26,25 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
-impl Shared {
-    pub(super) fn new(seed: u64, time: TimeHandle) -> Shared {
-        Shared {
-            state: Mutex::new(State::new(seed, time)),
+/// Takes out of the queue what is due, when a timer wakes it.
+struct Driver(Weak<Shared>);
+
+impl Wake for Driver {
+    fn wake(self: Arc<Self>) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.drive();
         }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(seed: u64) -> Arc<Shared> {
+        Arc::new_cyclic(|shared| {
+            let driver = Waker::from(Arc::new(Driver(Weak::clone(shared))));
+            Shared {
+                state: Mutex::new(State::new(seed, driver)),
+            }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -57,18 +70,14 @@ impl Shared {
     pub(super) fn node_killed(&self, node: u64) {
         let mut state = self.lock();
         state.node_killed(node);
-        state.arm();
-        if let Some(driver) = &state.driver {
-            driver.wake_by_ref();
-        }
+        let now_us = state.now_us();
+        state.arm_at(now_us);
     }
 
     /// Takes out of the queue what is due.
-    pub(super) fn drive(&self, cx: &mut Context<'_>) {
+    fn drive(&self) {
         self.with(|state| {
-            if !matches!(&state.driver, Some(driver) if driver.will_wake(cx.waker())) {
-                state.driver = Some(cx.waker().clone());
-            }
+            state.timer = None;
             state.run_due();
         });
     }
@@ -242,9 +251,6 @@ pub(super) enum Event {
 
 pub(super) struct State {
     seed: u64,
-    time: TimeHandle,
-    /// The start of simulated time.
-    origin: Instant,
     pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) addresses: BTreeMap<IpAddr, u64>,
     default_link: Link,
@@ -257,19 +263,16 @@ pub(super) struct State {
     /// By time in microseconds, then by order of sending.
     pub(super) queue: BTreeMap<(u64, u64), Event>,
     sequence_last: u64,
-    /// Times for which madsim has a timer.
-    timers: BTreeSet<u64>,
-    driver: Option<Waker>,
+    /// When the driver is woken next, in microseconds, and what wakes it.
+    timer: Option<(u64, Timer)>,
+    driver: Waker,
     after: After,
 }
 
 impl State {
-    fn new(seed: u64, time: TimeHandle) -> State {
-        let origin = time.now_instant() - time.elapsed();
+    fn new(seed: u64, driver: Waker) -> State {
         State {
             seed,
-            time,
-            origin,
             nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             default_link: Link::default(),
@@ -280,19 +283,15 @@ impl State {
             id_last: 0,
             queue: BTreeMap::new(),
             sequence_last: 0,
-            timers: BTreeSet::new(),
-            driver: None,
+            timer: None,
+            driver,
             after: After::default(),
         }
     }
 
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.time.elapsed().as_nanos()).expect("a run ends within 500 years")
-    }
-
-    /// The time, rounded up to whole microseconds.
+    /// True time, which takes whole microseconds.
     pub(super) fn now_us(&self) -> u64 {
-        self.now_ns().div_ceil(1000)
+        world::now_nanos() / 1_000
     }
 
     /// A number that nothing else in this world has.
@@ -307,10 +306,10 @@ impl State {
     }
 
     fn run_due(&mut self) {
-        let now_ns = self.now_ns();
+        let now_us = self.now_us();
         while let Some(entry) = self.queue.first_entry() {
             let &(at_us, sequence) = entry.key();
-            if at_us * 1000 > now_ns {
+            if at_us > now_us {
                 break;
             }
             match entry.remove() {
@@ -319,33 +318,22 @@ impl State {
                 Event::Readable { connection, end } => self.wake_reader(connection, end),
             }
         }
-        while let Some(&at_us) = self.timers.first() {
-            if at_us * 1000 > now_ns {
-                break;
-            }
-            self.timers.pop_first();
+    }
+
+    /// Lets the driver be woken when the first of the queue is due.
+    fn arm(&mut self) {
+        if let Some((&(at_us, _), _)) = self.queue.first_key_value() {
+            self.arm_at(at_us);
         }
     }
 
-    /// Lets the driver be woken when the first of the queue is due. madsim cannot cancel a timer, so there is at most
-    /// one for each time.
-    fn arm(&mut self) {
-        let (Some(driver), Some((&(at_us, _), _))) = (&self.driver, self.queue.first_key_value())
-        else {
-            return;
-        };
-        if self.timers.first().is_some_and(|&first| first <= at_us) {
+    fn arm_at(&mut self, at_us: u64) {
+        if matches!(self.timer, Some((armed_us, _)) if armed_us <= at_us) {
             return;
         }
-        self.timers.insert(at_us);
-        let mut sleep = pin!(self.time.sleep_until(self.origin));
-        // A new timer of madsim waits for a millisecond at least, one that was reset does not.
-        sleep
-            .as_mut()
-            .reset(self.origin + Duration::from_micros(at_us));
-        if sleep.poll(&mut Context::from_waker(driver)).is_ready() {
-            driver.wake_by_ref();
-        }
+        let at_nanos = at_us.saturating_mul(1_000);
+        let timer = Timer::new(timers::NETWORK, at_nanos, self.driver.clone());
+        self.timer = Some((at_us, timer));
     }
 
     /// Tells the trace of something at `end` of a connection.

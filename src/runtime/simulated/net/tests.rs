@@ -12,13 +12,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use madsim::Config;
-use madsim::runtime::{Handle, NodeHandle, Runtime};
-use madsim::time::TimeHandle;
+use madsim::runtime::{Handle, NodeHandle};
 
-use super::{Fabric, Link, number};
+use super::{Fabric, Link, number_of as number};
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::simulated::trace::{self, Event, Sink, Value};
+use crate::simulated::world;
 use crate::time::timeout;
 
 const PORT: u16 = 9092;
@@ -36,9 +35,7 @@ const EVEN: Link = Link {
 
 /// Tells `story` in a new world of `seed` whose links are even.
 fn in_world<F: Future>(seed: u64, story: impl FnOnce() -> F) -> F::Output {
-    let world = Runtime::with_seed_and_config(seed, Config::default());
-    crate::simulated::install(&world, seed);
-    world.block_on(async {
+    crate::simulated::run(seed, async {
         Fabric::current().set_default_link(EVEN);
         story().await
     })
@@ -110,7 +107,7 @@ impl Pair {
 }
 
 fn now_us() -> u64 {
-    TimeHandle::current().elapsed().as_micros() as u64
+    world::now_nanos() / 1_000
 }
 
 fn pattern(length_bytes: usize) -> Bytes {
