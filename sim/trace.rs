@@ -73,6 +73,7 @@ pub struct TraceSink {
     wake: Notify,
     out: RefCell<Option<Box<dyn Write>>>,
     is_closed: Cell<bool>,
+    last: Cell<(u64, u64)>,
 }
 
 impl TraceSink {
@@ -92,6 +93,7 @@ impl TraceSink {
             wake: Notify::new(),
             out: RefCell::new(out),
             is_closed: Cell::new(false),
+            last: Cell::new((0, 0)),
         })
     }
 
@@ -146,6 +148,17 @@ impl TraceSink {
     /// How many events there were.
     pub fn events(&self) -> u64 {
         self.events.get()
+    }
+
+    /// When the last event was, in simulated nanoseconds.
+    pub fn last_nanos(&self) -> u64 {
+        self.last.get().0
+    }
+
+    /// Where the last event was.
+    pub fn last_node(&self) -> String {
+        let names = self.names.borrow();
+        names.get(&self.last.get().1).cloned().unwrap_or_else(|| "world".into())
     }
 
     /// How often each kind of event came.
@@ -262,6 +275,7 @@ impl Sink for TraceSink {
         hash.event(event);
         self.hash.set(hash);
         self.events.set(self.events.get() + 1);
+        self.last.set((event.at_nanos, event.node));
         self.slice(event);
         self.write(event);
         self.count(event);

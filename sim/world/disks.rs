@@ -114,7 +114,8 @@ impl DiskFaults {
             Fault::LostWrite { path, .. } | Fault::MisdirectedWrite { path, .. } => (path, 500),
             _ => return,
         };
-        let Some(file) = closed_segment(&self.disks.files(node), path, place) else {
+        let files = self.disks.files(node);
+        let Some(file) = closed_segment(&files, path, place) else {
             return;
         };
         let offset = file.length_bytes * place / 1_000;

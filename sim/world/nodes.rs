@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use madsim::runtime::{Handle, NodeHandle, Runtime};
+use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
 use runtime::simulated::world::number_of;
 
@@ -50,7 +50,7 @@ impl Nodes {
 }
 
 /// Makes the brokers and the judge; brokers start at once, clients with [`Nodes::start_clients`].
-pub fn build(runtime: &Runtime, world: &Rc<World>) -> Nodes {
+pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
     let mut ids = BTreeMap::new();
     for (index, broker) in world.plan.brokers.iter().enumerate() {
         let name = format!("broker-{}", broker.id);
@@ -58,7 +58,7 @@ pub fn build(runtime: &Runtime, world: &Rc<World>) -> Nodes {
             .create_node()
             .name(&name)
             .ip(broker_address(index))
-            .init(move || broker_node::live(index))
+            .init(move || on_core(move || broker_node::live(index)))
             .build();
         world.sink.name(number_of(node.id()), &name);
         ids.insert(name, node.id());
@@ -69,7 +69,7 @@ pub fn build(runtime: &Runtime, world: &Rc<World>) -> Nodes {
             .create_node()
             .name(&name)
             .ip(client_address(index))
-            .init(move || client_life(index))
+            .init(move || on_core(move || client_life(index)))
             .build();
         world.sink.name(number_of(node.id()), &name);
         ids.insert(name, node.id());
@@ -81,10 +81,16 @@ pub fn build(runtime: &Runtime, world: &Rc<World>) -> Nodes {
         .build();
     world.sink.name(number_of(judge.id()), "judge");
     Nodes {
-        handle: runtime.handle().clone(),
+        handle: runtime.clone(),
         ids,
         judge,
     }
+}
+
+/// The life of a node with one core.
+async fn on_core<F: Future<Output = ()> + 'static>(life: impl FnOnce() -> F + Send + 'static) {
+    let cores = runtime::task::start_cores(vec![move |_| life()]);
+    cores.expect("a simulated core always starts").join().await;
 }
 
 /// A client's node: waits until the workload begins, then does what its plan says.
