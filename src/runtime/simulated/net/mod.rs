@@ -2,8 +2,7 @@
 //!
 //! Every direction between two nodes is a link of its own, with its own latency, bandwidth and streams of chance, so
 //! that a fault on one link leaves the times of all others as they were. What is sent becomes segments in one queue,
-//! ordered by arrival; one task of the supervisor takes out what is due. Times are whole microseconds, rounded up,
-//! which hides the nanoseconds that madsim charges for each poll.
+//! ordered by arrival; one timer takes out what is due. Times are whole microseconds.
 //!
 //! An address belongs to the node that [`Fabric::set_ip`] names, or that was the first to listen on it; madsim does
 //! not tell what its `NodeBuilder::ip` was given. A node without any has one made of its number. The loopback
@@ -22,16 +21,16 @@ mod state;
 mod tests;
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use madsim::plugin::{self, Simulator};
 use madsim::rand::GlobalRng;
 use madsim::runtime::Runtime;
-use madsim::task::{NodeId, Spawner};
+use madsim::task::NodeId;
 use madsim::time::TimeHandle;
+
+use super::world;
 
 pub use link::{Cut, Link};
 pub(crate) use sockets::{Listener, Stream, send_file};
@@ -172,40 +171,12 @@ pub struct FabricSimulator {
 
 impl Simulator for FabricSimulator {
     fn new(_: &GlobalRng, _: &TimeHandle, _: &madsim::Config) -> FabricSimulator {
-        unreachable!("madsim makes its plug-ins by the other constructor")
-    }
-
-    fn new1(
-        _: &GlobalRng,
-        time: &TimeHandle,
-        supervisor: &Spawner,
-        _: &madsim::Config,
-    ) -> FabricSimulator {
-        let shared = Arc::new(Shared::new(SEED.get(), time.clone()));
-        supervisor.spawn_local(drive(Arc::downgrade(&shared)));
-        FabricSimulator { shared }
+        FabricSimulator {
+            shared: Shared::new(SEED.get()),
+        }
     }
 
     fn reset_node(&self, node: NodeId) {
-        self.shared.node_killed(number(node));
+        self.shared.node_killed(world::number_of(node));
     }
-}
-
-/// Takes out of the queue what is due, for as long as there is a world.
-async fn drive(shared: Weak<Shared>) {
-    poll_fn(move |cx: &mut Context<'_>| {
-        let Some(shared) = shared.upgrade() else {
-            return Poll::Ready(());
-        };
-        shared.drive(cx);
-        Poll::Pending
-    })
-    .await;
-}
-
-/// A node's number as madsim prints it.
-fn number(node: NodeId) -> u64 {
-    node.to_string()
-        .parse()
-        .expect("madsim prints a node's number")
 }

@@ -12,11 +12,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::{BufMut, Bytes, BytesMut};
 use madsim::plugin;
 
+use super::FabricSimulator;
 use super::segments::Body;
 use super::state::{Connection, End, Event, Life, ListenerState, Phase, Shared, State};
-use super::{FabricSimulator, number};
 use crate::disk::File;
 use crate::net::{ListenOptions, TcpStream as SharedStream};
+use crate::simulated::world;
 
 /// The node that an address without a node belongs to.
 const NOWHERE: u64 = u64::MAX;
@@ -26,7 +27,7 @@ const SLOW_READS_PER_SECOND: u64 = 100;
 /// The fabric of the current world and the current node.
 fn here() -> (Arc<Shared>, u64) {
     let simulator = plugin::simulator::<FabricSimulator>();
-    (Arc::clone(&simulator.shared), number(plugin::node()))
+    (Arc::clone(&simulator.shared), world::current_node())
 }
 
 pub(crate) struct Listener {
@@ -75,7 +76,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.fabric.with(|state| state.close_listener(self.number));
+        if self.fabric.goes_on() {
+            self.fabric.with(|state| state.close_listener(self.number));
+        }
     }
 }
 
@@ -163,8 +166,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.fabric
-            .with(|state| state.close(self.connection, self.at));
+        if self.fabric.goes_on() {
+            self.fabric
+                .with(|state| state.close(self.connection, self.at));
+        }
     }
 }
 
@@ -417,6 +422,8 @@ impl State {
         }
         let is_readable = self.readable_bytes(connection, at).is_some();
         let now_us = self.now_us();
+        let Connection { ends } = &self.connections[&connection];
+        let link = (ends[at].node, ends[1 - at].node);
         let end = self.end(connection, at);
         let nothing_comes = end.arrived_bytes == 0 && (end.fin_arrived || end.failure.is_some());
         if is_readable || nothing_comes {
@@ -429,7 +436,7 @@ impl State {
                 connection,
                 end: at,
             };
-            self.schedule(slow_until_us, event);
+            self.schedule(slow_until_us, link, event);
         }
         Poll::Pending
     }

@@ -4,39 +4,62 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
 
 use bytes::Bytes;
-use madsim::time::TimeHandle;
 
 use super::ConnectionView;
 use super::link::{Directed, Link};
 use super::segments::Segment;
+use crate::simulated::timers::Timer;
 use crate::simulated::trace::{self, Value};
+use crate::simulated::world;
 
 /// The first of the ports that connections and listeners without a wish are given.
 const PORT_FIRST: u16 = 32_768;
 /// The last of them.
 const PORT_LAST: u16 = 60_999;
+/// The node whose timers the fabric's are: none, so that they shift nobody's.
+const TIMERS_OF: u64 = u64::MAX;
 
 /// The fabric of one world, shared by its handles.
 pub(super) struct Shared {
+    /// Which world of this thread.
+    world: u64,
     state: Mutex<State>,
 }
 
-impl Shared {
-    pub(super) fn new(seed: u64, time: TimeHandle) -> Shared {
-        Shared {
-            state: Mutex::new(State::new(seed, time)),
+/// What the fabric's timer wakes: the queue is worked off where time goes on, without a task.
+struct Due(Weak<Shared>);
+
+impl Wake for Due {
+    fn wake(self: Arc<Self>) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.with(State::run_due);
         }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(seed: u64) -> Arc<Shared> {
+        Arc::new_cyclic(|shared| Shared {
+            world: world::number(),
+            state: Mutex::new(State::new(
+                seed,
+                Waker::from(Arc::new(Due(Weak::clone(shared)))),
+            )),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A test that fails under the lock still drops its streams.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its world goes on: what is dropped after it does nothing.
+    pub(super) fn goes_on(&self) -> bool {
+        self.world == world::number() && !world::has_ended()
     }
 
     /// Does `work`, then, without the lock, wakes and tells whom it concerns: they may come back here.
@@ -53,24 +76,14 @@ impl Shared {
         result
     }
 
-    /// See [`State::node_killed`]. madsim holds locks of its own meanwhile, so the driver settles what follows.
+    /// See [`State::node_killed`]. madsim holds locks of its own meanwhile, so what follows is settled a moment later.
     pub(super) fn node_killed(&self, node: u64) {
-        let mut state = self.lock();
-        state.node_killed(node);
-        state.arm();
-        if let Some(driver) = &state.driver {
-            driver.wake_by_ref();
+        if self.goes_on() {
+            let mut state = self.lock();
+            state.node_killed(node);
+            let now_us = state.now_us();
+            state.arm_for(now_us);
         }
-    }
-
-    /// Takes out of the queue what is due.
-    pub(super) fn drive(&self, cx: &mut Context<'_>) {
-        self.with(|state| {
-            if !matches!(&state.driver, Some(driver) if driver.will_wake(cx.waker())) {
-                state.driver = Some(cx.waker().clone());
-            }
-            state.run_due();
-        });
     }
 }
 
@@ -240,11 +253,12 @@ pub(super) enum Event {
     },
 }
 
+/// When something happens: time in microseconds, the link it happens to, order of sending. Of what happens in one
+/// microsecond the order does not depend on other links.
+pub(super) type Moment = (u64, (u64, u64), u64);
+
 pub(super) struct State {
     seed: u64,
-    time: TimeHandle,
-    /// The start of simulated time.
-    origin: Instant,
     pub(super) nodes: BTreeMap<u64, Node>,
     pub(super) addresses: BTreeMap<IpAddr, u64>,
     default_link: Link,
@@ -254,22 +268,18 @@ pub(super) struct State {
     /// Bytes in a second that a node reads from a peer.
     pub(super) slow_readers: BTreeMap<(u64, u64), u64>,
     id_last: u64,
-    /// By time in microseconds, then by order of sending.
-    pub(super) queue: BTreeMap<(u64, u64), Event>,
+    pub(super) queue: BTreeMap<Moment, Event>,
     sequence_last: u64,
-    /// Times for which madsim has a timer.
-    timers: BTreeSet<u64>,
-    driver: Option<Waker>,
+    /// Wakes `due` at a time in microseconds.
+    timer: Option<(u64, Timer)>,
+    due: Waker,
     after: After,
 }
 
 impl State {
-    fn new(seed: u64, time: TimeHandle) -> State {
-        let origin = time.now_instant() - time.elapsed();
+    fn new(seed: u64, due: Waker) -> State {
         State {
             seed,
-            time,
-            origin,
             nodes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             default_link: Link::default(),
@@ -280,19 +290,15 @@ impl State {
             id_last: 0,
             queue: BTreeMap::new(),
             sequence_last: 0,
-            timers: BTreeSet::new(),
-            driver: None,
+            timer: None,
+            due,
             after: After::default(),
         }
     }
 
-    fn now_ns(&self) -> u64 {
-        u64::try_from(self.time.elapsed().as_nanos()).expect("a run ends within 500 years")
-    }
-
-    /// The time, rounded up to whole microseconds.
+    /// The time in microseconds.
     pub(super) fn now_us(&self) -> u64 {
-        self.now_ns().div_ceil(1000)
+        world::now_nanos().div_ceil(1000)
     }
 
     /// A number that nothing else in this world has.
@@ -301,16 +307,19 @@ impl State {
         self.id_last
     }
 
-    pub(super) fn schedule(&mut self, at_us: u64, event: Event) {
+    /// Lets `event` happen to the link between two nodes.
+    pub(super) fn schedule(&mut self, at_us: u64, link: (u64, u64), event: Event) {
         self.sequence_last += 1;
-        self.queue.insert((at_us, self.sequence_last), event);
+        self.queue.insert((at_us, link, self.sequence_last), event);
     }
 
+    /// Takes out of the queue what is due.
     fn run_due(&mut self) {
-        let now_ns = self.now_ns();
+        self.timer = None;
+        let now_us = self.now_us();
         while let Some(entry) = self.queue.first_entry() {
-            let &(at_us, sequence) = entry.key();
-            if at_us * 1000 > now_ns {
+            let &(at_us, _, sequence) = entry.key();
+            if at_us > now_us {
                 break;
             }
             match entry.remove() {
@@ -319,32 +328,23 @@ impl State {
                 Event::Readable { connection, end } => self.wake_reader(connection, end),
             }
         }
-        while let Some(&at_us) = self.timers.first() {
-            if at_us * 1000 > now_ns {
-                break;
-            }
-            self.timers.pop_first();
+    }
+
+    /// Sets the timer for the first of the queue.
+    fn arm(&mut self) {
+        if let Some(&(at_us, ..)) = self.queue.keys().next() {
+            self.arm_for(at_us);
         }
     }
 
-    /// Lets the driver be woken when the first of the queue is due. madsim cannot cancel a timer, so there is at most
-    /// one for each time.
-    fn arm(&mut self) {
-        let (Some(driver), Some((&(at_us, _), _))) = (&self.driver, self.queue.first_key_value())
-        else {
-            return;
-        };
-        if self.timers.first().is_some_and(|&first| first <= at_us) {
-            return;
-        }
-        self.timers.insert(at_us);
-        let mut sleep = pin!(self.time.sleep_until(self.origin));
-        // A new timer of madsim waits for a millisecond at least, one that was reset does not.
-        sleep
-            .as_mut()
-            .reset(self.origin + Duration::from_micros(at_us));
-        if sleep.poll(&mut Context::from_waker(driver)).is_ready() {
-            driver.wake_by_ref();
+    fn arm_for(&mut self, at_us: u64) {
+        if self
+            .timer
+            .as_ref()
+            .is_none_or(|&(set_us, _)| at_us < set_us)
+        {
+            let at_nanos = at_us.max(self.now_us()) * 1000;
+            self.timer = Some((at_us, Timer::new(TIMERS_OF, at_nanos, self.due.clone())));
         }
     }
 

@@ -12,13 +12,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use madsim::Config;
-use madsim::runtime::{Handle, NodeHandle, Runtime};
-use madsim::time::TimeHandle;
+use madsim::runtime::{Handle, NodeHandle};
 
-use super::{Fabric, Link, number};
+use super::{Fabric, Link};
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::simulated::trace::{self, Event, Sink, Value};
+use crate::simulated::world;
 use crate::time::timeout;
 
 const PORT: u16 = 9092;
@@ -36,9 +35,7 @@ const EVEN: Link = Link {
 
 /// Tells `story` in a new world of `seed` whose links are even.
 fn in_world<F: Future>(seed: u64, story: impl FnOnce() -> F) -> F::Output {
-    let world = Runtime::with_seed_and_config(seed, Config::default());
-    crate::simulated::install(&world, seed);
-    world.block_on(async {
+    crate::simulated::run(seed, async {
         Fabric::current().set_default_link(EVEN);
         story().await
     })
@@ -51,12 +48,12 @@ fn ip(place: u8) -> IpAddr {
 /// A node with the address `ip(place)`.
 fn node(place: u8) -> NodeHandle {
     let node = Handle::current().create_node().ip(ip(place)).build();
-    Fabric::current().set_ip(number(node.id()), ip(place));
+    Fabric::current().set_ip(world::number_of(node.id()), ip(place));
     node
 }
 
 fn id(node: &NodeHandle) -> u64 {
-    number(node.id())
+    world::number_of(node.id())
 }
 
 async fn connect_to(node: &NodeHandle, address: SocketAddr) -> io::Result<TcpStream> {
@@ -110,7 +107,7 @@ impl Pair {
 }
 
 fn now_us() -> u64 {
-    TimeHandle::current().elapsed().as_micros() as u64
+    world::now_nanos() / 1000
 }
 
 fn pattern(length_bytes: usize) -> Bytes {
