@@ -6,7 +6,7 @@ pub(crate) mod clock;
 pub mod clocks;
 #[cfg(test)]
 mod coupling;
-pub(crate) mod disk;
+pub mod disk;
 mod entropy;
 pub(crate) mod executor;
 pub(crate) mod join;
@@ -36,7 +36,7 @@ pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
     clocks::begin(seed);
     entropy::begin();
     lives::begin();
-    world.add_simulator::<DiskSimulator>();
+    disk::install(world, seed);
     net::install(world, seed);
 }
 

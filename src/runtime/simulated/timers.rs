@@ -32,6 +32,9 @@ pub(crate) fn begin() {
     drop(before);
 }
 
+/// The number under which the network's timers stand, after those of all nodes.
+pub(crate) const NETWORK: u64 = u64::MAX;
+
 /// One waker to be woken at one moment, unless this is dropped before.
 #[derive(Debug)]
 pub(crate) struct Timer {
@@ -156,11 +159,9 @@ impl Sleep {
         Sleep::new(node, Until::Mono(mono_nanos))
     }
 
-    /// Until true time has gone on by `duration`: for devices, which do not go by their node's clock.
-    pub(crate) fn lasting_truly(duration: Duration) -> Sleep {
-        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let until = world::now_nanos().saturating_add(nanos);
-        Sleep::new(world::current_node(), Until::True(until))
+    /// Until true time is `true_nanos`: for devices of `node`, which do not go by its clock.
+    pub(crate) fn until_true(node: u64, true_nanos: u64) -> Sleep {
+        Sleep::new(node, Until::True(true_nanos))
     }
 
     /// True nanoseconds at which it is over, if its node's clock goes on as now.

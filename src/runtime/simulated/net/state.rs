@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::ConnectionView;
 use super::link::{Directed, Link};
 use super::segments::Segment;
-use crate::simulated::timers::Timer;
+use crate::simulated::timers::{self, Timer};
 use crate::simulated::trace::{self, Value};
 use crate::simulated::world;
 
@@ -20,8 +20,6 @@ use crate::simulated::world;
 const PORT_FIRST: u16 = 32_768;
 /// The last of them.
 const PORT_LAST: u16 = 60_999;
-/// The node whose timers the fabric's are: none, so that they shift nobody's.
-const TIMERS_OF: u64 = u64::MAX;
 
 /// The fabric of one world, shared by its handles.
 pub(super) struct Shared {
@@ -344,7 +342,10 @@ impl State {
             .is_none_or(|&(set_us, _)| at_us < set_us)
         {
             let at_nanos = at_us.max(self.now_us()) * 1000;
-            self.timer = Some((at_us, Timer::new(TIMERS_OF, at_nanos, self.due.clone())));
+            self.timer = Some((
+                at_us,
+                Timer::new(timers::NETWORK, at_nanos, self.due.clone()),
+            ));
         }
     }
 
