@@ -76,7 +76,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.fabric.with(|state| state.close_listener(self.number));
+        if self.fabric.goes_on() {
+            self.fabric.with(|state| state.close_listener(self.number));
+        }
     }
 }
 
@@ -164,8 +166,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.fabric
-            .with(|state| state.close(self.connection, self.at));
+        if self.fabric.goes_on() {
+            self.fabric
+                .with(|state| state.close(self.connection, self.at));
+        }
     }
 }
 
@@ -418,6 +422,8 @@ impl State {
         }
         let is_readable = self.readable_bytes(connection, at).is_some();
         let now_us = self.now_us();
+        let Connection { ends } = &self.connections[&connection];
+        let link = (ends[at].node, ends[1 - at].node);
         let end = self.end(connection, at);
         let nothing_comes = end.arrived_bytes == 0 && (end.fin_arrived || end.failure.is_some());
         if is_readable || nothing_comes {
@@ -430,7 +436,7 @@ impl State {
                 connection,
                 end: at,
             };
-            self.schedule(slow_until_us, event);
+            self.schedule(slow_until_us, link, event);
         }
         Poll::Pending
     }
