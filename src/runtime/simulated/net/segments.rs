@@ -147,7 +147,7 @@ impl State {
                 acceptor.lost = false;
                 self.send(connection, 1, Body::SynAck);
             }
-            Phase::Absent => match self.listener_at(node, address) {
+            Phase::Absent => match self.listener_at(node, address, connection) {
                 None => self.send(connection, 1, Body::Refusal),
                 Some(listener) => self.on_syn_at(connection, listener),
             },

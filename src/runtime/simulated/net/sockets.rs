@@ -226,9 +226,11 @@ impl State {
             other == address.ip() || other.is_unspecified() || address.ip().is_unspecified()
         };
         if self.listeners.values().any(|listener| {
+            let is_shared = listener.reuse_port && options.reuse_port;
             listener.node == node
                 && listener.address.port() == address.port()
                 && overlaps(listener.address.ip())
+                && !(is_shared && listener.address == address)
         }) {
             return Err(ErrorKind::AddrInUse.into());
         }
@@ -236,6 +238,7 @@ impl State {
         let listener = ListenerState {
             node,
             address,
+            reuse_port: options.reuse_port,
             backlog: options.backlog.max(1) as usize,
             half_open: Default::default(),
             waiting: Default::default(),
@@ -245,8 +248,13 @@ impl State {
         Ok((number, address))
     }
 
-    /// The listener at a node that `address` leads to.
-    pub(super) fn listener_at(&self, node: u64, address: SocketAddr) -> Option<u64> {
+    /// The listener at a node that `address` leads to; of several that share it, the connection's number decides.
+    pub(super) fn listener_at(
+        &self,
+        node: u64,
+        address: SocketAddr,
+        connection: u64,
+    ) -> Option<u64> {
         let leads = |listener: &ListenerState, ip: IpAddr| {
             listener.node == node
                 && listener.address.port() == address.port()
@@ -260,9 +268,11 @@ impl State {
             .into_iter()
             .chain(unspecified)
             .find_map(|ip| {
-                let mut listeners = self.listeners.iter();
-                let found = listeners.find(|(_, listener)| leads(listener, ip));
-                found.map(|(&number, _)| number)
+                let listeners = self.listeners.iter();
+                let found = listeners.filter(|(_, listener)| leads(listener, ip));
+                let numbers: Vec<u64> = found.map(|(&number, _)| number).collect();
+                let place = connection.checked_rem(numbers.len() as u64)?;
+                Some(numbers[place as usize])
             })
     }
 

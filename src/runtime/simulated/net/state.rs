@@ -149,6 +149,8 @@ pub(super) struct Node {
 pub(super) struct ListenerState {
     pub(super) node: u64,
     pub(super) address: SocketAddr,
+    /// Whether others may share the address.
+    pub(super) reuse_port: bool,
     pub(super) backlog: usize,
     /// Connections whose last word of the handshake is missing, with the time they began.
     pub(super) half_open: BTreeMap<u64, u64>,
