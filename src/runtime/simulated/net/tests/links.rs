@@ -325,6 +325,23 @@ fn nothing_is_left_of_connections_that_ended() {
 }
 
 #[test]
+fn ports_are_used_again() {
+    in_world(1, || async {
+        let address: SocketAddr = ([127, 0, 0, 1], PORT).into();
+        let options = ListenOptions::default();
+        let listener = TcpListener::bind(address, options).await.unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..30_000 {
+            let stream = TcpStream::connect(address).await.unwrap();
+            seen.insert(stream.local_addr().unwrap().port());
+            let accepted = listener.accept().await.unwrap();
+            drop((stream, accepted));
+        }
+        assert!(seen.len() < 30_000, "there are fewer ports than that");
+    });
+}
+
+#[test]
 fn a_slow_reader_holds_its_writer_up() {
     in_world(1, || async {
         let pair = Pair::new().await;
