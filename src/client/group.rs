@@ -197,7 +197,7 @@ impl Membership {
             Assignments::new()
         };
         let assignment = self.send_sync(&joined, &assignments).await?;
-        decode_assignment(assignment)
+        assigned_partitions(assignment)
     }
 
     fn rebalance_limit_ms(&self) -> u64 {
@@ -416,7 +416,11 @@ fn decode_versioned<M: Message>(bytes: Bytes) -> Result<M, Error> {
     Ok(M::decode(&mut decoder, version)?)
 }
 
-fn decode_assignment(bytes: Bytes) -> Result<Vec<NamedPartition>, Error> {
+/// The partitions that a leader's assignment names, as members get it and coordinators keep it.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn assigned_partitions(bytes: Bytes) -> Result<Vec<NamedPartition>, Error> {
     if bytes.is_empty() {
         return Ok(Vec::new());
     }

@@ -36,5 +36,6 @@ pub use config::ClientConfig;
 pub use connection::{Connection, ConnectionOptions, Reply};
 pub use consumer::{Consumer, ConsumerConfig};
 pub use error::Error;
+pub use group::assigned_partitions;
 pub use metadata::Metadata;
 pub use producer::{Producer, ProducerConfig};
