@@ -13,4 +13,8 @@ pub mod run;
 pub mod trace;
 pub mod verdict;
 #[cfg(madsim)]
+pub mod watch;
+#[cfg(madsim)]
+pub mod workload;
+#[cfg(madsim)]
 pub mod world;

@@ -73,6 +73,7 @@ pub struct TraceSink {
     wake: Notify,
     out: RefCell<Option<Box<dyn Write>>>,
     is_closed: Cell<bool>,
+    last: Cell<(u64, u64)>,
 }
 
 impl TraceSink {
@@ -92,6 +93,7 @@ impl TraceSink {
             wake: Notify::new(),
             out: RefCell::new(out),
             is_closed: Cell::new(false),
+            last: Cell::new((0, 0)),
         })
     }
 
@@ -148,6 +150,17 @@ impl TraceSink {
         self.events.get()
     }
 
+    /// When the last event was, in simulated nanoseconds.
+    pub fn last_nanos(&self) -> u64 {
+        self.last.get().0
+    }
+
+    /// Where the last event was.
+    pub fn last_node(&self) -> String {
+        let names = self.names.borrow();
+        names.get(&self.last.get().1).cloned().unwrap_or_else(|| "world".into())
+    }
+
     /// How often each kind of event came.
     pub fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.borrow().clone()
@@ -178,20 +191,18 @@ impl TraceSink {
 
     fn count(&self, event: &Event<'_>) {
         *self.counts.borrow_mut().entry(event.kind).or_default() += 1;
-        let counted = match event.kind {
-            "fault" | "disk-fault" => &self.faults,
-            "mark" => &self.marks,
+        let text = |index: usize| match event.fields.get(index) {
+            Some((_, Value::Text(text))) => *text,
+            _ => "",
+        };
+        let (counted, name) = match event.kind {
+            "fault" => (&self.faults, text(0).to_owned()),
+            // What happened to which operation: `sync-eio`.
+            "disk-fault" => (&self.faults, format!("{}-{}", text(1), text(0))),
+            "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };
-        if let Some((_, Value::Text(name))) = event.fields.first() {
-            let mut counted = counted.borrow_mut();
-            match counted.get_mut(*name) {
-                Some(count) => *count += 1,
-                None => {
-                    counted.insert((*name).to_owned(), 1);
-                }
-            }
-        }
+        *counted.borrow_mut().entry(name).or_default() += 1;
     }
 
     fn watch(&self, event: &Event<'_>) {
@@ -240,7 +251,12 @@ impl TraceSink {
 }
 
 fn matches(awaited: &plan::Event, event: &Event<'_>, node: &str, at_ms: u64) -> bool {
-    awaited.kind == event.kind
+    let is_kind = match awaited.kind.as_str() {
+        // Any operation of a disk.
+        "disk" => matches!(event.kind, "open" | "read" | "write" | "sync" | "sync-dir" | "rename" | "remove"),
+        kind => kind == event.kind,
+    };
+    is_kind
         && at_ms >= awaited.after_ms
         && (awaited.node.is_empty() || awaited.node == node)
         && (awaited.contains.is_empty()
@@ -259,6 +275,7 @@ impl Sink for TraceSink {
         hash.event(event);
         self.hash.set(hash);
         self.events.set(self.events.get() + 1);
+        self.last.set((event.at_nanos, event.node));
         self.slice(event);
         self.write(event);
         self.count(event);

@@ -13,6 +13,8 @@ mod lines;
 mod recorder;
 #[cfg(test)]
 pub(crate) mod story;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -18,6 +18,7 @@ use runtime::sync::{mpsc, oneshot};
 use storage::{AppendBatch, DirectoryFailure, Log, ReadError, WriteError};
 use types::{LeaderEpoch, NodeId, Offset};
 
+use crate::observer::Observer;
 use crate::shard::own_batch;
 use files::MetadataFiles;
 
@@ -103,6 +104,9 @@ pub struct QuorumDriver<P> {
     leading: Option<LeaderEpoch>,
     next_token: u64,
     is_refused: bool,
+    observer: Option<Arc<dyn Observer>>,
+    /// Requests that are not answered, as the observer is told.
+    parked: usize,
 }
 
 impl<P: Publisher> QuorumDriver<P> {
@@ -132,11 +136,13 @@ impl<P: Publisher> QuorumDriver<P> {
             match call {
                 None => return Ok(()),
                 Some(Call::Decide(request, sender)) => {
+                    self.parked = 1 + calls.len();
                     // Without a response the asker sees that the channel closed: nothing was decided.
                     if let Some(response) = self.decide(request).await? {
                         // The asker may have gone away; what was decided stands.
                         let _ = sender.send(response);
                     }
+                    self.parked = 0;
                 }
                 Some(Call::Describe(sender)) => {
                     let _ = sender.send(self.describe());
@@ -158,6 +164,7 @@ impl<P: Publisher> QuorumDriver<P> {
         let now = self.clock.now();
         let next_offset = self.log.log_end_offset();
         let decision = self.controller.decide(now, next_offset, &request);
+        self.observe_controller();
         let limit = self.files.limits().metadata_records_per_operation_max;
         let whole = decision.records.len().max(1);
         let size = if decision.atomic { whole } else { limit };
@@ -204,6 +211,9 @@ impl<P: Publisher> QuorumDriver<P> {
         let mut actions = Actions::new();
         while let Some(input) = inputs.pop_front() {
             self.quorum.step(self.clock.now(), input, &mut actions);
+            if let Some(observer) = &self.observer {
+                observer.quorum(&self.quorum.view());
+            }
             let todo: Vec<Action> = actions.drain().collect();
             for action in todo {
                 if let Some(input) = self.carry_out(action).await? {
@@ -340,6 +350,7 @@ impl<P: Publisher> QuorumDriver<P> {
             assert!(!batches.is_empty(), "what is committed is in the log");
             for batch in &batches {
                 self.replay(batch, &mut changes)?;
+                self.observe_controller();
                 self.applied = batch.header().next_offset();
             }
         }
@@ -347,6 +358,13 @@ impl<P: Publisher> QuorumDriver<P> {
             .publish(self.controller.image(), changes)
             .await;
         Ok(())
+    }
+
+    fn observe_controller(&self) {
+        if let Some(observer) = &self.observer {
+            let quorum = self.quorum.view();
+            observer.controller(&self.controller.view(), &quorum, self.parked);
+        }
     }
 
     fn replay(&mut self, batch: &Batch, changes: &mut Vec<Change>) -> Result<(), QuorumFailure> {

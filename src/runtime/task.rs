@@ -17,7 +17,7 @@ pub struct Aborted;
 /// The result of a task to come. Dropping it detaches the task, which goes on.
 #[derive(Debug)]
 pub struct JoinHandle<T> {
-    task: tokio::task::JoinHandle<T>,
+    task: half::task::JoinHandle<T>,
 }
 
 impl<T> JoinHandle<T> {
@@ -36,9 +36,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, Aborted>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.task)
-            .poll(cx)
-            .map(|result| result.map_err(|_| Aborted))
+        Pin::new(&mut self.task).poll(cx)
     }
 }
 
@@ -46,6 +44,7 @@ impl<T> Future for JoinHandle<T> {
 ///
 /// # Panics
 /// Outside [`block_on`] and [`start_cores`].
+#[cfg_attr(madsim, track_caller)]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,

@@ -14,6 +14,7 @@ use protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
 };
 use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::records::BatchHeader;
 use protocol::records::validate::{
     ProduceRecordsError, RecordError, ValidatedBatch, validate_produce,
 };
@@ -22,6 +23,7 @@ use replica::{Acks, ProduceError};
 use runtime::sync::oneshot;
 use types::{ErrorCode, Mono, TopicPartition};
 
+use crate::observer::ProduceAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::{Quota, RequestContext};
 use crate::server::response::{NoReply, Outcome, reply};
@@ -249,6 +251,8 @@ struct Pending {
     by_shard: BTreeMap<usize, (Vec<ProduceItem>, Vec<Place>)>,
     bytes: u64,
     records: u64,
+    /// What the observer will be shown; empty without one.
+    observed: BTreeMap<Place, (TopicPartition, BatchHeader)>,
 }
 
 impl Pending {
@@ -266,6 +270,7 @@ impl Pending {
             by_shard: BTreeMap::new(),
             bytes: 0,
             records: 0,
+            observed: BTreeMap::new(),
         }
     }
 
@@ -273,7 +278,11 @@ impl Pending {
         self.answers[place.0].partitions[place.1].1 = Some(Err(refusal));
     }
 
-    fn push(&mut self, shard: usize, place: Place, item: ProduceItem) {
+    fn push(&mut self, shard: usize, place: Place, item: ProduceItem, is_observed: bool) {
+        if is_observed {
+            self.observed
+                .insert(place, (item.partition, item.batch.header));
+        }
         self.bytes += item.batch.size_bytes() as u64;
         self.records += u64::from(item.batch.record_count);
         let (items, places) = self.by_shard.entry(shard).or_default();
@@ -306,10 +315,24 @@ impl Pending {
                     Some(outcomes) => outcome_answer(&outcomes[position]),
                     None => Err(Refusal::Code(ErrorCode::NotLeaderOrFollower, None)),
                 };
+                self.observe(context, (topic, partition), acks, &answer);
                 self.answers[topic].partitions[partition].1 = Some(answer);
             }
         }
         self.answers
+    }
+
+    fn observe(&self, context: &RequestContext, place: Place, acks: Acks, answer: &Answer) {
+        let Some(observer) = context.core.node.observer() else {
+            return;
+        };
+        let (partition, header) = &self.observed[&place];
+        observer.produce_answered(&ProduceAnswered {
+            partition: *partition,
+            acks,
+            header,
+            result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
+        });
     }
 }
 
@@ -337,6 +360,7 @@ fn accept_topic(
             .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
     let name = topic.map_or(data.name.as_str(), |topic| &topic.name);
+    let is_observed = context.core.node.observer().is_some();
     let allowed = context.authorize(Operation::Write, Resource::Topic(name));
     for (partition_index, partition) in data.partition_data.into_iter().enumerate() {
         let place = (topic_index, partition_index);
@@ -346,7 +370,10 @@ fn accept_topic(
             Ok(topic) => accept_partition(context, topic, partition),
         };
         match result {
-            Ok(item) => pending.push(context.core.owner_of(item.partition), place, item),
+            Ok(item) => {
+                let shard = context.core.owner_of(item.partition);
+                pending.push(shard, place, item, is_observed);
+            }
             Err(refusal) => pending.refuse(place, refusal),
         }
     }

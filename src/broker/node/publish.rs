@@ -25,6 +25,9 @@ impl Publisher for NodePublisher {
         let image = Image::new(metadata, node.id, &node.static_configs, &node.limits);
         let image = Arc::new(image);
         node.image.store(Arc::clone(&image));
+        if let Some(observer) = node.observer() {
+            observer.published(&image);
+        }
         if self.is_live.get() && !changes.is_empty() {
             apply_everywhere(&self.core, &image, changes).await;
         }

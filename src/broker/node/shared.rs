@@ -148,6 +148,11 @@ impl NodeShared {
         *lock(&self.broker_epoch)
     }
 
+    /// Who is shown what the node does; nobody in production.
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        self.observer.as_deref()
+    }
+
     pub(crate) fn observe_replica(&self, partition: TopicPartition, replica: &Replica) {
         if let Some(observer) = &self.observer {
             observer.replica(partition, &replica.view());

@@ -360,6 +360,7 @@ async fn recover(
         config,
         prng,
         publisher,
+        node.observer.clone(),
     );
     Ok(recovered.await?)
 }

@@ -24,7 +24,10 @@ impl Shard {
                 base_offset,
                 leader_epoch,
             } => {
-                slot.take_offer(token, base_offset, leader_epoch);
+                let header = slot.take_offer(token, base_offset, leader_epoch);
+                if let Some(observer) = self.node.observer() {
+                    observer.appending(partition, &header);
+                }
                 self.to_write.insert(partition);
             }
             Action::DropAppends { from_offset } => {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use protocol::records::BatchHeader;
 use protocol::records::validate::ValidatedBatch;
 use replica::{BatchSummary, Replica};
 use storage::{AppendBatch, Log};
@@ -75,8 +76,13 @@ impl Slot {
         self.offered = None;
     }
 
-    /// Queues the offered batch at its offset.
-    pub fn take_offer(&mut self, token: u64, base_offset: Offset, leader_epoch: LeaderEpoch) {
+    /// Queues the offered batch at its offset; gives what will be stored of it.
+    pub fn take_offer(
+        &mut self,
+        token: u64,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) -> BatchHeader {
         let (offered, batch) = self
             .offered
             .take()
@@ -87,6 +93,7 @@ impl Slot {
             header,
             records: batch.records,
         });
+        header
     }
 
     /// Queues a job unless the same waits already.

@@ -48,6 +48,14 @@ pub struct PartitionSnapshot {
 }
 
 impl PartitionSnapshot {
+    /// Where a reader of this isolation must stop.
+    pub fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset,
+        }
+    }
+
     /// The epoch of the record at `offset`, -1 if it is not known.
     pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
         let epochs = self.epochs.as_ref();

@@ -8,6 +8,9 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+#[cfg(madsim)]
+use crate::half::disk::wait::Wait;
+
 /// The result of a disk operation, which may have ended already. The operation does not need to be polled to go on,
 /// and dropping this does not stop it.
 ///
@@ -22,7 +25,9 @@ enum State<T> {
     Done(Option<io::Result<T>>),
     Waiting(oneshot::Receiver<io::Result<T>>),
     #[cfg(madsim)]
-    Later(Pin<Box<tokio::time::Sleep>>, Option<io::Result<T>>),
+    Later(Box<Wait>, Option<io::Result<T>>),
+    #[cfg(madsim)]
+    Never,
 }
 
 impl<T> Completion<T> {
@@ -41,11 +46,19 @@ impl<T> Completion<T> {
         }
     }
 
-    /// One that has happened and is told after `delay` of simulated time.
+    /// One that has happened and is told when `wait` is over.
     #[cfg(madsim)]
-    pub(crate) fn later(delay: std::time::Duration, result: io::Result<T>) -> Completion<T> {
+    pub(crate) fn later(wait: Wait, result: io::Result<T>) -> Completion<T> {
         Completion {
-            state: State::Later(Box::pin(tokio::time::sleep(delay)), Some(result)),
+            state: State::Later(Box::new(wait), Some(result)),
+        }
+    }
+
+    /// One that never ends, of a process that is no more.
+    #[cfg(madsim)]
+    pub(crate) fn never() -> Completion<T> {
+        Completion {
+            state: State::Never,
         }
     }
 
@@ -63,12 +76,15 @@ impl<T> Completion<T> {
                 Some(result)
             }
             #[cfg(madsim)]
-            State::Later(sleep, result) => {
-                if sleep.deadline() > crate::clock::executor_now() {
+            State::Later(wait, result) => {
+                let succeeded = matches!(result, Some(Ok(_)));
+                if result.is_none() || !wait.is_over(succeeded) {
                     return None;
                 }
                 result.take()
             }
+            #[cfg(madsim)]
+            State::Never => None,
         }
     }
 }
@@ -89,10 +105,12 @@ impl<T> Future for Completion<T> {
                 Poll::Ready(received.unwrap_or_else(|_| Err(abandoned())))
             }
             #[cfg(madsim)]
-            State::Later(sleep, result) => {
-                std::task::ready!(sleep.as_mut().poll(cx));
+            State::Later(wait, result) => {
+                std::task::ready!(wait.poll(cx, matches!(result, Some(Ok(_)))));
                 Poll::Ready(result.take().expect("a completion gives its result once"))
             }
+            #[cfg(madsim)]
+            State::Never => Poll::Pending,
         }
     }
 }

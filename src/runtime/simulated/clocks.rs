@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::trace::{self, Value};
-use super::world;
+use super::{timers, world};
 
 /// The most a clock may drift either way: a tenth.
 const DRIFT_PPM_MAX: i32 = 100_000;
@@ -102,6 +102,7 @@ impl Clocks {
             clock.true_nanos = now_nanos;
             clock.drift_ppm = drift_ppm;
         });
+        timers::clock_changed(node);
         told(node, "drift_ppm", i64::from(drift_ppm));
     }
 

@@ -1,14 +1,23 @@
-//! The simulated half: madsim's executor, time and links, with a disk in memory.
+//! The simulated half: madsim's executor and time, with links and a disk of our own.
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
+pub(crate) mod clock;
 pub mod clocks;
-pub(crate) mod disk;
-pub(crate) mod net;
+#[cfg(test)]
+mod coupling;
+pub mod disk;
+mod entropy;
+pub(crate) mod executor;
+pub(crate) mod join;
+pub mod lives;
+pub mod net;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timers;
 pub mod trace;
+mod turns;
 pub mod world;
 
 use std::io;
@@ -22,13 +31,25 @@ const OPEN_FILES_MAX: u64 = 65_536;
 /// stream is `types::Prng::new(seed, purpose)`. Every simulated world calls it before its first node.
 pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
     world::begin(seed);
+    timers::begin();
+    turns::start_world();
     clocks::begin(seed);
-    world.add_simulator::<DiskSimulator>();
+    entropy::begin();
+    lives::begin();
+    disk::install(world, seed);
+    net::install(world, seed);
+}
+
+/// Runs `future` as the supervisor of a new world made from `seed`, until it ends; then all nodes end too.
+pub fn run<F: std::future::Future>(seed: u64, future: F) -> F::Output {
+    let world = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
+    install(&world, seed);
+    world.block_on(executor::supervise(future))
 }
 
 /// See [`crate::rng::entropy`].
 pub(crate) fn entropy() -> u64 {
-    madsim::rand::random()
+    entropy::draw()
 }
 
 /// See [`crate::signal::terminated`].

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::config::StaticConfig;
 use broker::node::{NodeConfig, NodeError, RunningNode};
+use broker::observer::Observer;
 use broker::server::authorizer::{Authorizer, Quotas};
 use runtime::Clock;
 use runtime::disk::Disk;
@@ -27,6 +29,8 @@ pub struct Options {
     pub quotas: Quotas,
     /// Bytes of requests and responses.
     pub memory_bytes_max: usize,
+    /// Who is shown every step.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Options {
@@ -37,6 +41,7 @@ impl Default for Options {
             authorizer: Authorizer::AllowAll,
             quotas: Quotas::Unlimited,
             memory_bytes_max: 64 << 20,
+            observer: None,
         }
     }
 }
@@ -126,7 +131,7 @@ pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, Nod
         memory_bytes_max: options.memory_bytes_max,
         authorizer: options.authorizer,
         quotas: options.quotas,
-        observer: None,
+        observer: options.observer.clone(),
     })
     .await
 }

@@ -1,0 +1,257 @@
+//! Runs a plan: brings the cluster up, lets clients and faults at it, heals it, and judges what was seen.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::observer::Observer;
+use madsim::runtime::Handle;
+use runtime::simulated::trace as runtime_trace;
+use runtime::simulated::world::now_nanos;
+use runtime::sync::Notify;
+use types::Plant;
+
+use crate::history::Recorder;
+use crate::plan::Plan;
+use crate::trace::TraceSink;
+use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
+use crate::watch::{self, Watcher};
+use crate::workload::Context;
+use crate::world::{self, BrokerState, Nemesis, Nodes, World};
+
+const NANOS_PER_MS: u64 = 1_000_000;
+/// How long a first start may take, in simulated milliseconds.
+const START_MS_MAX: u64 = 60_000;
+/// How long clients may go on after the last step's time before they are stopped, in milliseconds.
+const LATE_MS: u64 = 5_000;
+
+/// How a run is watched.
+#[derive(Default)]
+pub struct Options {
+    /// Where the trace is written, if anywhere.
+    pub trace: Option<Box<dyn Write>>,
+    /// The planted bug that acts.
+    pub planted: Option<Plant>,
+    /// Whether nobody judges: to see that judging changes nothing.
+    pub without_checkers: bool,
+}
+
+/// What is left of a run.
+pub struct Outcome {
+    /// What it says.
+    pub verdict: Verdict,
+    /// What clients saw.
+    pub history: crate::history::History,
+}
+
+/// Runs `plan`.
+///
+/// # Panics
+/// Never by what the run does: a panic of a node is a finding.
+pub fn run(plan: &Plan, options: Options) -> Outcome {
+    let sink = TraceSink::new(options.trace);
+    runtime_trace::set_sink(Some(Rc::clone(&sink) as Rc<dyn runtime_trace::Sink>));
+    watch::begin();
+    Plant::choose(options.planted);
+    let world = make_world(plan, &sink, options.without_checkers);
+    World::set_current(Some(Rc::clone(&world)));
+    let cpu = cpu_ms();
+    let ended = Rc::new(Cell::new(0));
+    let at_end = Rc::clone(&ended);
+    let inside = Rc::clone(&world);
+    let result = catch(|| {
+        runtime::simulated::run(plan.seed, async move {
+            supervise(inside).await;
+            at_end.set(now_nanos());
+        });
+    });
+    sink.close();
+    runtime_trace::set_sink(None);
+    if let Err(message) = result {
+        let at_us = sink.last_nanos() / 1_000;
+        world.reports.borrow_mut().insert(
+            0,
+            Report {
+                checker: "panic".into(),
+                object: sink.last_node(),
+                message,
+                at_us,
+            },
+        );
+        ended.set(sink.last_nanos());
+    }
+    World::set_current(None);
+    let cpu_ms = cpu_ms() - cpu;
+    let history = world.clients.history.take().finish();
+    let verdict = verdict(&world, &sink, options.planted, ended.get(), cpu_ms);
+    Outcome { verdict, history }
+}
+
+fn make_world(plan: &Plan, sink: &Rc<TraceSink>, without_checkers: bool) -> Rc<World> {
+    let clients = Rc::new(Context {
+        plan: plan.clone(),
+        history: RefCell::new(Recorder::new()),
+        began_nanos: Cell::new(0),
+        bootstrap: world::bootstrap(plan),
+        classes: RefCell::default(),
+        names: RefCell::default(),
+    });
+    let _ = without_checkers;
+    let observers = (0..plan.brokers.len())
+        .map(|index| Some(Watcher::new(index) as Arc<dyn Observer>))
+        .collect();
+    Rc::new(World {
+        plan: plan.clone(),
+        sink: Rc::clone(sink),
+        clients,
+        brokers: plan.brokers.iter().map(|_| BrokerState::default()).collect(),
+        observers,
+        reports: RefCell::default(),
+        moved: Notify::new(),
+        workload: Notify::new(),
+        damaged: RefCell::default(),
+        clients_done: Cell::new(0),
+    })
+}
+
+/// Runs `story`; what it panics with, in words.
+fn catch(story: impl FnOnce()) -> Result<(), String> {
+    let place = Arc::new(std::sync::Mutex::new(String::new()));
+    let told = Arc::clone(&place);
+    std::panic::set_hook(Box::new(move |info| {
+        let mut told = told.lock().expect("nothing panics under the lock");
+        if told.is_empty() {
+            *told = info.to_string();
+        }
+    }));
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(story));
+    let _ = std::panic::take_hook();
+    result.map_err(|_| {
+        let told = place.lock().expect("nothing panics under the lock");
+        told.replace('\n', " ")
+    })
+}
+
+/// The supervisor's whole task.
+async fn supervise(world: Rc<World>) {
+    let nodes = Rc::new(world::build(&Handle::current(), &world));
+    let mut nemesis = Nemesis::new(&world, &nodes);
+    if !start(&world, &mut nemesis).await {
+        world.report("L8", "cluster", "no broker serves after its first start".into());
+        return;
+    }
+    safety(&world, &mut nemesis).await;
+    runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("healing"))]);
+    nemesis.heal();
+    liveness(&world, &nodes, &mut nemesis).await;
+    runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("end"))]);
+    // What comes after is only cleaning up.
+    world.sink.close();
+}
+
+fn all_serve(world: &World) -> bool {
+    world.brokers.iter().all(BrokerState::is_serving)
+}
+
+/// Waits until every broker serves for the first time.
+async fn start(world: &Rc<World>, nemesis: &mut Nemesis) -> bool {
+    nemesis.run_until(START_MS_MAX * NANOS_PER_MS, all_serve).await;
+    all_serve(world)
+}
+
+/// The phase in which faults come: nothing may be lost, whatever happens.
+async fn safety(world: &Rc<World>, nemesis: &mut Nemesis) {
+    let began = now_nanos();
+    world.sink.workload_begins(began);
+    world.clients.began_nanos.set(began.max(1));
+    world.workload.notify_waiters();
+    runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("workload"))]);
+    nemesis.begin();
+    let duration_ms = world.plan.duration_ms;
+    let clients = world.plan.clients.len();
+    nemesis
+        .run_until(began + duration_ms * NANOS_PER_MS, |_| false)
+        .await;
+    nemesis
+        .run_until(began + (duration_ms + LATE_MS) * NANOS_PER_MS, |world| {
+            world.clients_done.get() == clients
+        })
+        .await;
+}
+
+/// The phase after the faults: what can make progress has to.
+async fn liveness(world: &Rc<World>, _nodes: &Rc<Nodes>, nemesis: &mut Nemesis) {
+    let end = now_nanos() + world.plan.healing_ms_max * NANOS_PER_MS;
+    nemesis.run_until(end, all_serve).await;
+    if !all_serve(world) {
+        for (index, broker) in world.brokers.iter().enumerate() {
+            if !broker.is_serving() {
+                let phase = broker.phase.borrow().clone();
+                let object = format!("broker-{}", world.plan.brokers[index].id);
+                world.report("L8", &object, format!("does not serve after healing: {phase:?}"));
+            }
+        }
+    }
+    runtime::time::sleep(Duration::from_millis(1)).await;
+}
+
+fn verdict(
+    world: &World,
+    sink: &TraceSink,
+    planted: Option<Plant>,
+    ended_nanos: u64,
+    cpu_ms: u64,
+) -> Verdict {
+    let reports = world.reports.take();
+    let marks = sink.marks();
+    let missed: Vec<String> = world
+        .plan
+        .must_hit
+        .iter()
+        .filter(|mark| !marks.contains_key(*mark))
+        .cloned()
+        .collect();
+    let color = match (reports.is_empty(), missed.is_empty()) {
+        (false, _) => Color::Red,
+        (true, false) => Color::Stale,
+        (true, true) => Color::Green,
+    };
+    Verdict {
+        seed: world.plan.seed,
+        profile: world.plan.profile,
+        generator: GENERATOR,
+        color,
+        reports,
+        trace_hash: sink.hash(),
+        events: sink.events(),
+        simulated_ms: ended_nanos / NANOS_PER_MS,
+        cpu_ms,
+        faults: sink.faults(),
+        marks,
+        missed,
+        operations: BTreeMap::new(),
+        work: BTreeMap::new(),
+        planted: planted.map(|plant| PlantedRun {
+            name: format!("{plant:?}"),
+            activations: Plant::activations(),
+        }),
+    }
+}
+
+/// Milliseconds of the processor that this process has used.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a run costs is told beside its trace, never in it"
+)]
+fn cpu_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let nanos: u64 = text
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0);
+    nanos / 1_000_000
+}

@@ -1,0 +1,176 @@
+//! Faults of disks.
+
+use std::collections::BTreeMap;
+
+use runtime::simulated::disk::{
+    DiskFault, DiskOperation, DiskSpeed, Disks, Effect, FileView, Survival,
+};
+use runtime::simulated::trace::{self, Value};
+
+use super::{Nodes, World};
+use crate::plan::{self, Fault, FileFault, Plan};
+
+/// What faults have done to the disks.
+pub(super) struct DiskFaults {
+    disks: Disks,
+    /// Capacities to give back, by node.
+    capacities: BTreeMap<u64, u64>,
+    /// By fault: the node whose disk it troubles.
+    troubled: BTreeMap<usize, u64>,
+}
+
+impl DiskFaults {
+    pub(super) fn new(plan: &Plan, nodes: &Nodes) -> DiskFaults {
+        let disks = Disks::current();
+        let mut capacities = BTreeMap::new();
+        for broker in &plan.brokers {
+            let node = nodes.number(&format!("broker-{}", broker.id));
+            disks.set_capacity(node, broker.disk_bytes);
+            capacities.insert(node, broker.disk_bytes);
+            disks.set_speed(
+                node,
+                DiskSpeed {
+                    sync_us: (broker.sync_us_max / 10, broker.sync_us_max),
+                    ..DiskSpeed::default()
+                },
+            );
+        }
+        DiskFaults {
+            disks,
+            capacities,
+            troubled: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn power_off(&self, node: u64) {
+        self.disks.power_off(node);
+    }
+
+    pub(super) fn power_on(&self, node: u64, survival: plan::Survival) {
+        let survival = match survival {
+            plan::Survival::All => Survival::All,
+            plan::Survival::None => Survival::None,
+            plan::Survival::Prefix => Survival::Prefix,
+            plan::Survival::Torn => Survival::Torn,
+            plan::Survival::Reordered => Survival::Reordered,
+            plan::Survival::Mixed => Survival::Mixed,
+        };
+        self.disks.power_on(node, survival);
+    }
+
+    pub(super) fn process_died(&self, node: u64) {
+        self.disks.process_died(node);
+    }
+
+    /// Arms a fault of a disk; it tells itself when it meets an operation.
+    pub(super) fn begin(&mut self, index: usize, fault: &Fault, nodes: &Nodes, world: &World) {
+        let (name, planned) = match fault {
+            Fault::Disk { node, effect, path, skip, times } => {
+                (node, Some(disk_fault(*effect, path, *skip, *times)))
+            }
+            Fault::Stall { node, path, millis, times } => {
+                (node, Some(stall(path, *millis, *times)))
+            }
+            Fault::DiskFull { node, .. }
+            | Fault::Rot { node, .. }
+            | Fault::LostWrite { node, .. }
+            | Fault::MisdirectedWrite { node, .. } => (node, None),
+            _ => unreachable!("only faults of disks come here"),
+        };
+        let node = nodes.number(name);
+        self.troubled.insert(index, node);
+        match (planned, fault) {
+            (Some(planned), _) => self.disks.add_fault(node, planned),
+            (None, Fault::DiskFull { bytes_left, .. }) => {
+                let used = self.disks.used_bytes(node);
+                self.disks.set_capacity(node, used + bytes_left);
+            }
+            (None, fault) => self.damage(node, fault, world),
+        }
+    }
+
+    /// Ends a fault, and with it every other that was armed on the same disk.
+    pub(super) fn end(&mut self, index: usize, _nodes: &Nodes) {
+        let Some(node) = self.troubled.remove(&index) else {
+            return;
+        };
+        self.disks.set_capacity(node, self.capacities[&node]);
+        self.disks.clear_faults(node);
+    }
+
+    pub(super) fn clear_all(&mut self) {
+        self.troubled.clear();
+        for (&node, &capacity) in &self.capacities {
+            self.disks.set_capacity(node, capacity);
+            self.disks.clear_faults(node);
+        }
+    }
+
+    /// Damages a closed segment, which lies below its log's proven offset, and tells the clients' judge that its
+    /// partition is excused.
+    fn damage(&self, node: u64, fault: &Fault, world: &World) {
+        let (path, place) = match fault {
+            Fault::Rot { path, place, .. } => (path, u64::from(*place)),
+            Fault::LostWrite { path, .. } | Fault::MisdirectedWrite { path, .. } => (path, 500),
+            _ => return,
+        };
+        let files = self.disks.files(node);
+        let Some(file) = closed_segment(&files, path, place) else {
+            return;
+        };
+        let offset = file.length_bytes * place / 1_000;
+        if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
+            world.damaged(&file.path);
+            let name = fault.name();
+            trace::emit_for(
+                node,
+                "fault",
+                &[("name", Value::Text(name)), ("file", Value::Text(&file.path))],
+            );
+        }
+    }
+}
+
+fn disk_fault(effect: FileFault, path: &str, skip: u32, times: u32) -> DiskFault {
+    let (operation, effect) = match effect {
+        FileFault::WriteError => (DiskOperation::Write, Effect::Eio),
+        FileFault::SyncError => (DiskOperation::Sync, Effect::Eio),
+        FileFault::DirectorySyncError => (DiskOperation::SyncDirectory, Effect::Eio),
+        FileFault::ReadError => (DiskOperation::Read, Effect::Eio),
+        FileFault::OpenError => (DiskOperation::Open, Effect::Eio),
+        FileFault::RenameError => (DiskOperation::Rename, Effect::Eio),
+        FileFault::NoSpace => (DiskOperation::Write, Effect::Enospc),
+    };
+    DiskFault {
+        operation,
+        path_contains: path.to_owned(),
+        skip,
+        times,
+        effect,
+    }
+}
+
+fn stall(path: &str, millis: u64, times: u32) -> DiskFault {
+    DiskFault {
+        operation: DiskOperation::Any,
+        path_contains: path.to_owned(),
+        skip: 0,
+        times,
+        effect: Effect::StallUs(millis * 1_000),
+    }
+}
+
+/// A segment that is not the last of its partition, whole on the device.
+fn closed_segment<'a>(files: &'a [FileView], path: &str, place: u64) -> Option<&'a FileView> {
+    let is_log = |file: &&FileView| file.path.contains(path) && file.path.ends_with(".log");
+    let directory = |file: &FileView| file.path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+    let logs: Vec<&FileView> = files.iter().filter(is_log).collect();
+    let closed: Vec<&FileView> = logs
+        .windows(2)
+        .filter(|pair| directory(pair[0]) == directory(pair[1]))
+        .map(|pair| pair[0])
+        .filter(|file| file.length_bytes > 0 && file.sound_to_bytes >= file.length_bytes)
+        .collect();
+    let index = (closed.len() as u64 * place / 1_000) as usize;
+    closed.get(index).copied()
+}

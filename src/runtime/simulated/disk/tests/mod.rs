@@ -1,0 +1,1 @@
+//! What only the simulated disk can show.
