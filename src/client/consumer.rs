@@ -171,7 +171,8 @@ impl Consumer {
         }
     }
 
-    fn all_identified(&self) -> Vec<PartitionOfTopic> {
+    /// The partitions that are read, with the ids of their topics.
+    pub fn partitions(&self) -> Vec<PartitionOfTopic> {
         let partitions = self.positions.keys();
         partitions
             .map(|partition| self.identified(partition))
@@ -339,7 +340,7 @@ impl Consumer {
         if may_commit {
             self.commit_as_member().await?;
         }
-        let revoked = self.all_identified();
+        let revoked = self.partitions();
         let Some(membership) = &mut self.membership else {
             return Ok(());
         };
@@ -349,7 +350,7 @@ impl Consumer {
         let assigned = membership.join().await?;
         let generation = membership.generation();
         self.set_partitions(&assigned);
-        self.observers.assigned(generation, &self.all_identified());
+        self.observers.assigned(generation, &self.partitions());
         Ok(())
     }
 
