@@ -4,8 +4,10 @@
 //! nothing anywhere else, so a run is the same with and without them.
 //!
 //! * [`history`]: what clients saw, judged when the run is over. Knows nothing of a broker's inside.
+//! * [`state`]: what a broker is, judged at every step.
 
 pub mod history;
+pub mod state;
 
 use serde::Serialize;
 use std::collections::BTreeMap;

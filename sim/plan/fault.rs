@@ -142,6 +142,13 @@ pub enum Fault {
         /// Which node.
         node: String,
     },
+    /// The processor is slow.
+    SlowProcessor {
+        /// Which node.
+        node: String,
+        /// What each poll of a task takes, in microseconds.
+        poll_us: u32,
+    },
     /// Nothing gets from one node to the other.
     Cut {
         /// From this node, or `*`.
@@ -286,6 +293,7 @@ impl Fault {
             },
             Fault::PowerLossInRecovery { .. } => "power-loss-in-recovery",
             Fault::Pause { .. } => "pause",
+            Fault::SlowProcessor { .. } => "slow-processor",
             Fault::Cut { how, both, .. } => match (how, both) {
                 (CutHow::Hold, true) => "cut-hold",
                 (CutHow::Hold, false) => "cut-hold-one-way",

@@ -42,26 +42,6 @@ impl DiskFaults {
         }
     }
 
-    pub(super) fn power_off(&self, node: u64) {
-        self.disks.power_off(node);
-    }
-
-    pub(super) fn power_on(&self, node: u64, survival: plan::Survival) {
-        let survival = match survival {
-            plan::Survival::All => Survival::All,
-            plan::Survival::None => Survival::None,
-            plan::Survival::Prefix => Survival::Prefix,
-            plan::Survival::Torn => Survival::Torn,
-            plan::Survival::Reordered => Survival::Reordered,
-            plan::Survival::Mixed => Survival::Mixed,
-        };
-        self.disks.power_on(node, survival);
-    }
-
-    pub(super) fn process_died(&self, node: u64) {
-        self.disks.process_died(node);
-    }
-
     /// Arms a fault of a disk; it tells itself when it meets an operation.
     pub(super) fn begin(&mut self, index: usize, fault: &Fault, nodes: &Nodes, world: &World) {
         let (name, planned) = match fault {
@@ -128,6 +108,18 @@ impl DiskFaults {
                 &[("name", Value::Text(name)), ("file", Value::Text(&file.path))],
             );
         }
+    }
+}
+
+/// What the disk calls a plan's word.
+pub(super) fn survival_of(survival: plan::Survival) -> Survival {
+    match survival {
+        plan::Survival::All => Survival::All,
+        plan::Survival::None => Survival::None,
+        plan::Survival::Prefix => Survival::Prefix,
+        plan::Survival::Torn => Survival::Torn,
+        plan::Survival::Reordered => Survival::Reordered,
+        plan::Survival::Mixed => Survival::Mixed,
     }
 }
 

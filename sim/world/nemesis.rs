@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use runtime::simulated::clocks::Clocks;
-use runtime::simulated::net::Stop;
+use runtime::simulated::nodes;
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
 use runtime::sync::select;
 
-use super::disks::DiskFaults;
+use super::disks::{DiskFaults, survival_of};
 use super::network::Network;
 use super::{Nodes, Phase, World};
 use crate::plan::{Event, Fault, Survival, When};
@@ -136,10 +136,11 @@ impl Nemesis {
         for index in 0..self.held.len() {
             let node = self.number(index);
             clocks.set_drift_ppm(node, self.world.plan.brokers[index].clock_drift_ppm);
+            nodes::set_poll_cost_us(node, 0);
             match std::mem::replace(&mut self.held[index], Held::Free) {
                 Held::Free => {}
                 Held::By(fault) if matches!(self.fault(fault), Fault::Pause { .. }) => {
-                    self.nodes.handle().resume(self.nodes.id(&self.name(index)));
+                    nodes::resume(self.nodes.id(&self.name(index)));
                 }
                 Held::By(_) | Held::Restarting => self.start(index),
             }
@@ -221,6 +222,10 @@ impl Nemesis {
                 Clocks::current().set_drift_ppm(self.nodes.number(node), *ppm);
                 true
             }
+            Fault::SlowProcessor { node, poll_us } => {
+                nodes::set_poll_cost_us(self.nodes.number(node), *poll_us);
+                true
+            }
             Fault::Cut { .. }
             | Fault::Flap { .. }
             | Fault::Delay { .. }
@@ -258,7 +263,7 @@ impl Nemesis {
                 self.power_off(broker, *survival);
             }
             Fault::Pause { .. } => {
-                self.nodes.handle().pause(self.nodes.id(&self.name(broker)));
+                nodes::pause(self.nodes.id(&self.name(broker)));
             }
             Fault::CleanStop { .. } => {
                 let shared = self.world.brokers[broker].shared.borrow().clone();
@@ -292,18 +297,12 @@ impl Nemesis {
     }
 
     fn kill(&mut self, broker: usize) {
-        let name = self.name(broker);
-        self.network.fabric().node_stopped(self.number(broker), Stop::Kill);
-        self.disks.process_died(self.number(broker));
-        self.nodes.handle().kill(self.nodes.id(&name));
+        nodes::kill(self.nodes.id(&self.name(broker)));
         self.died(broker);
     }
 
     fn power_off(&mut self, broker: usize, survival: Survival) {
-        let name = self.name(broker);
-        self.disks.power_off(self.number(broker));
-        self.network.fabric().node_stopped(self.number(broker), Stop::Power);
-        self.nodes.handle().kill(self.nodes.id(&name));
+        nodes::power_off(self.nodes.id(&self.name(broker)));
         self.dark.insert(broker, survival);
         self.died(broker);
     }
@@ -315,12 +314,11 @@ impl Nemesis {
     }
 
     fn start(&mut self, broker: usize) {
-        let number = self.number(broker);
+        let id = self.nodes.id(&self.name(broker));
         if let Some(survival) = self.dark.remove(&broker) {
-            self.disks.power_on(number, survival);
-            self.network.fabric().node_started(number);
+            nodes::power_on(id, survival_of(survival));
         }
-        self.nodes.handle().restart(self.nodes.id(&self.name(broker)));
+        nodes::start(id);
     }
 
     fn start_again(&mut self, broker: usize) {
@@ -357,6 +355,9 @@ impl Nemesis {
                 let drift = self.world.plan.brokers[broker_of(node)].clock_drift_ppm;
                 Clocks::current().set_drift_ppm(self.nodes.number(node), drift);
             }
+            Fault::SlowProcessor { node, .. } => {
+                nodes::set_poll_cost_us(self.nodes.number(node), 0);
+            }
             _ => {
                 self.network.undo(index);
                 self.disks.end(index, &self.nodes);
@@ -378,7 +379,7 @@ impl Nemesis {
         }
         self.held[broker] = Held::Free;
         match fault {
-            Fault::Pause { .. } => self.nodes.handle().resume(self.nodes.id(&self.name(broker))),
+            Fault::Pause { .. } => nodes::resume(self.nodes.id(&self.name(broker))),
             Fault::PowerLossInRecovery { operations, .. } => {
                 if self.repeated.insert(index) {
                     let event = Event {

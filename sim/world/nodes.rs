@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use madsim::runtime::{Handle, NodeHandle};
+use madsim::runtime::Handle;
 use madsim::task::NodeId;
+use runtime::simulated::net::Fabric;
+use runtime::simulated::nodes;
 use runtime::simulated::world::number_of;
 
 use super::{World, broker_address, broker_node, client_address, judge_address};
@@ -12,10 +14,9 @@ use crate::workload;
 
 /// The nodes of a run.
 pub struct Nodes {
-    handle: Handle,
     ids: BTreeMap<String, NodeId>,
-    /// The judge, whose tasks the simulator starts itself.
-    pub judge: NodeHandle,
+    /// The judge's number, whose tasks the simulator starts itself.
+    pub judge: u64,
 }
 
 impl Nodes {
@@ -42,25 +43,22 @@ impl Nodes {
         }
         self.ids.values().map(|&id| number_of(id)).collect()
     }
-
-    /// madsim's own handle.
-    pub fn handle(&self) -> &Handle {
-        &self.handle
-    }
 }
 
 /// Makes the brokers and the judge; brokers start at once, clients with [`Nodes::start_clients`].
 pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
     let mut ids = BTreeMap::new();
+    let fabric = Fabric::current();
     for (index, broker) in world.plan.brokers.iter().enumerate() {
         let name = format!("broker-{}", broker.id);
         let node = runtime
             .create_node()
             .name(&name)
             .ip(broker_address(index))
-            .init(move || on_core(move || broker_node::live(index)))
+            .init(move || nodes::live(broker_node::live(index)))
             .build();
         world.sink.name(number_of(node.id()), &name);
+        fabric.set_ip(number_of(node.id()), broker_address(index));
         ids.insert(name, node.id());
     }
     for (index, client) in world.plan.clients.iter().enumerate() {
@@ -69,28 +67,24 @@ pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
             .create_node()
             .name(&name)
             .ip(client_address(index))
-            .init(move || on_core(move || client_life(index)))
+            .init(move || nodes::live(client_life(index)))
             .build();
         world.sink.name(number_of(node.id()), &name);
+        fabric.set_ip(number_of(node.id()), client_address(index));
         ids.insert(name, node.id());
     }
     let judge = runtime
         .create_node()
         .name("judge")
         .ip(judge_address())
+        .init(|| nodes::live(std::future::pending()))
         .build();
     world.sink.name(number_of(judge.id()), "judge");
+    fabric.set_ip(number_of(judge.id()), judge_address());
     Nodes {
-        handle: runtime.clone(),
         ids,
-        judge,
+        judge: number_of(judge.id()),
     }
-}
-
-/// The life of a node with one core.
-async fn on_core<F: Future<Output = ()> + 'static>(life: impl FnOnce() -> F + Send + 'static) {
-    let cores = runtime::task::start_cores(vec![move |_| life()]);
-    cores.expect("a simulated core always starts").join().await;
 }
 
 /// A client's node: waits until the workload begins, then does what its plan says.

@@ -23,7 +23,7 @@ const WRITE_SLICES_MAX: usize = 64;
 /// How a listener is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
-    /// Whether several listeners, one per core, share the address (SO_REUSEPORT). Ignored in simulation.
+    /// Whether several listeners, one per core, share the address (SO_REUSEPORT).
     pub reuse_port: bool,
     /// Connections that may wait to be accepted, 1 or more.
     pub backlog: u32,

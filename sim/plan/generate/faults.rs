@@ -12,6 +12,7 @@ enum Kind {
     PowerLoss,
     PowerLossInRecovery,
     Pause,
+    SlowProcessor,
     Cut,
     Flap,
     Delay,
@@ -27,13 +28,14 @@ enum Kind {
     ClockDrift,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::Kill,
     Kind::CrashLoop,
     Kind::CleanStop,
     Kind::PowerLoss,
     Kind::PowerLossInRecovery,
     Kind::Pause,
+    Kind::SlowProcessor,
     Kind::Cut,
     Kind::Flap,
     Kind::Delay,
@@ -102,6 +104,10 @@ fn one(kind: Kind, plan: &Plan, draw: &mut Draw) -> FaultPlan {
             operations: draw.small(1, 200) as u32,
         },
         Kind::Pause => Fault::Pause { node: broker },
+        Kind::SlowProcessor => Fault::SlowProcessor {
+            node: broker,
+            poll_us: draw.small(10, 2_000) as u32,
+        },
         Kind::Cut | Kind::Flap | Kind::Delay | Kind::Narrow | Kind::Reset | Kind::SlowReader => {
             network(kind, broker, client, draw)
         }

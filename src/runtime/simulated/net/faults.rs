@@ -28,7 +28,8 @@ impl State {
         }
         for (sequence, segment) in std::mem::take(&mut directed.held) {
             // Before everything that is still on its way.
-            self.queue.insert((0, sequence), Event::Arrival(segment));
+            let moment = (0, (from, to), sequence);
+            self.queue.insert(moment, Event::Arrival(segment));
         }
         self.repeat_what_was_lost(from, to);
     }
@@ -53,7 +54,7 @@ impl State {
             let Connection { ends } = &self.connections[&connection];
             let (node, peer) = (ends[end].node, ends[1 - end].node);
             let at_us = self.now_us() + self.directed(node, peer).retry_us();
-            self.schedule(at_us, Event::Retry { connection, end });
+            self.schedule(at_us, (node, peer), Event::Retry { connection, end });
         }
     }
 

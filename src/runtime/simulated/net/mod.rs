@@ -2,7 +2,7 @@
 //!
 //! Every direction between two nodes is a link of its own, with its own latency, bandwidth and streams of chance, so
 //! that a fault on one link leaves the times of all others as they were. What is sent becomes segments in one queue,
-//! ordered by arrival; one timer of the world takes out what is due. Times are whole microseconds of true time.
+//! ordered by arrival; one timer takes out what is due. Times are whole microseconds.
 //!
 //! An address belongs to the node that [`Fabric::set_ip`] names, or that was the first to listen on it; madsim does
 //! not tell what its `NodeBuilder::ip` was given. A node without any has one made of its number. The loopback
@@ -30,11 +30,11 @@ use madsim::runtime::Runtime;
 use madsim::task::NodeId;
 use madsim::time::TimeHandle;
 
+use super::world;
+
 pub use link::{Cut, Link};
 pub(crate) use sockets::{Listener, Stream, send_file};
 use state::Shared;
-
-use super::world::number_of;
 
 thread_local! {
     /// The seed of the fabric that is being installed: madsim makes its plug-ins without arguments of ours.
@@ -177,6 +177,6 @@ impl Simulator for FabricSimulator {
     }
 
     fn reset_node(&self, node: NodeId) {
-        self.shared.node_killed(number_of(node));
+        self.shared.node_killed(world::number_of(node));
     }
 }

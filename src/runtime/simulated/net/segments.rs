@@ -61,7 +61,7 @@ impl State {
             from,
             body,
         };
-        self.schedule(at_us, Event::Arrival(segment));
+        self.schedule(at_us, (node, peer), Event::Arrival(segment));
     }
 
     /// Sends a reset, once.
@@ -147,7 +147,7 @@ impl State {
                 acceptor.lost = false;
                 self.send(connection, 1, Body::SynAck);
             }
-            Phase::Absent => match self.listener_at(node, address) {
+            Phase::Absent => match self.listener_at(node, address, connection) {
                 None => self.send(connection, 1, Body::Refusal),
                 Some(listener) => self.on_syn_at(connection, listener),
             },
@@ -171,8 +171,12 @@ impl State {
         for connection in stale.map(|(&connection, _)| connection).collect::<Vec<_>>() {
             self.gone(connection, 1);
         }
+        let Some(Connection { ends: [a, b] }) = self.connections.get(&connection) else {
+            return;
+        };
+        let link = (a.node, b.node);
         let retry = Event::Retry { connection, end: 0 };
-        self.schedule(now_us + FULL_RETRY_US, retry);
+        self.schedule(now_us + FULL_RETRY_US, link, retry);
     }
 
     fn on_syn_ack(&mut self, connection: u64) {

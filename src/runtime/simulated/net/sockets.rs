@@ -76,7 +76,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.fabric.with(|state| state.close_listener(self.number));
+        if self.fabric.goes_on() {
+            self.fabric.with(|state| state.close_listener(self.number));
+        }
     }
 }
 
@@ -164,8 +166,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.fabric
-            .with(|state| state.close(self.connection, self.at));
+        if self.fabric.goes_on() {
+            self.fabric
+                .with(|state| state.close(self.connection, self.at));
+        }
     }
 }
 
@@ -222,9 +226,11 @@ impl State {
             other == address.ip() || other.is_unspecified() || address.ip().is_unspecified()
         };
         if self.listeners.values().any(|listener| {
+            let is_shared = listener.reuse_port && options.reuse_port;
             listener.node == node
                 && listener.address.port() == address.port()
                 && overlaps(listener.address.ip())
+                && !(is_shared && listener.address == address)
         }) {
             return Err(ErrorKind::AddrInUse.into());
         }
@@ -232,6 +238,7 @@ impl State {
         let listener = ListenerState {
             node,
             address,
+            reuse_port: options.reuse_port,
             backlog: options.backlog.max(1) as usize,
             half_open: Default::default(),
             waiting: Default::default(),
@@ -241,8 +248,13 @@ impl State {
         Ok((number, address))
     }
 
-    /// The listener at a node that `address` leads to.
-    pub(super) fn listener_at(&self, node: u64, address: SocketAddr) -> Option<u64> {
+    /// The listener at a node that `address` leads to; of several that share it, the connection's number decides.
+    pub(super) fn listener_at(
+        &self,
+        node: u64,
+        address: SocketAddr,
+        connection: u64,
+    ) -> Option<u64> {
         let leads = |listener: &ListenerState, ip: IpAddr| {
             listener.node == node
                 && listener.address.port() == address.port()
@@ -256,9 +268,11 @@ impl State {
             .into_iter()
             .chain(unspecified)
             .find_map(|ip| {
-                let mut listeners = self.listeners.iter();
-                let found = listeners.find(|(_, listener)| leads(listener, ip));
-                found.map(|(&number, _)| number)
+                let listeners = self.listeners.iter();
+                let found = listeners.filter(|(_, listener)| leads(listener, ip));
+                let numbers: Vec<u64> = found.map(|(&number, _)| number).collect();
+                let place = connection.checked_rem(numbers.len() as u64)?;
+                Some(numbers[place as usize])
             })
     }
 
@@ -418,6 +432,8 @@ impl State {
         }
         let is_readable = self.readable_bytes(connection, at).is_some();
         let now_us = self.now_us();
+        let Connection { ends } = &self.connections[&connection];
+        let link = (ends[at].node, ends[1 - at].node);
         let end = self.end(connection, at);
         let nothing_comes = end.arrived_bytes == 0 && (end.fin_arrived || end.failure.is_some());
         if is_readable || nothing_comes {
@@ -430,7 +446,7 @@ impl State {
                 connection,
                 end: at,
             };
-            self.schedule(slow_until_us, event);
+            self.schedule(slow_until_us, link, event);
         }
         Poll::Pending
     }

@@ -23,33 +23,41 @@ const PORT_LAST: u16 = 60_999;
 
 /// The fabric of one world, shared by its handles.
 pub(super) struct Shared {
+    /// Which world of this thread.
+    world: u64,
     state: Mutex<State>,
 }
 
-/// Takes out of the queue what is due, when a timer wakes it.
-struct Driver(Weak<Shared>);
+/// What the fabric's timer wakes: the queue is worked off where time goes on, without a task.
+struct Due(Weak<Shared>);
 
-impl Wake for Driver {
+impl Wake for Due {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.0.upgrade() {
-            shared.drive();
+            shared.with(State::run_due);
         }
     }
 }
 
 impl Shared {
     pub(super) fn new(seed: u64) -> Arc<Shared> {
-        Arc::new_cyclic(|shared| {
-            let driver = Waker::from(Arc::new(Driver(Weak::clone(shared))));
-            Shared {
-                state: Mutex::new(State::new(seed, driver)),
-            }
+        Arc::new_cyclic(|shared| Shared {
+            world: world::number(),
+            state: Mutex::new(State::new(
+                seed,
+                Waker::from(Arc::new(Due(Weak::clone(shared)))),
+            )),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A test that fails under the lock still drops its streams.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether its world goes on: what is dropped after it does nothing.
+    pub(super) fn goes_on(&self) -> bool {
+        self.world == world::number() && !world::has_ended()
     }
 
     /// Does `work`, then, without the lock, wakes and tells whom it concerns: they may come back here.
@@ -66,20 +74,14 @@ impl Shared {
         result
     }
 
-    /// See [`State::node_killed`]. madsim holds locks of its own meanwhile, so the driver settles what follows.
+    /// See [`State::node_killed`]. madsim holds locks of its own meanwhile, so what follows is settled a moment later.
     pub(super) fn node_killed(&self, node: u64) {
-        let mut state = self.lock();
-        state.node_killed(node);
-        let now_us = state.now_us();
-        state.arm_at(now_us);
-    }
-
-    /// Takes out of the queue what is due.
-    fn drive(&self) {
-        self.with(|state| {
-            state.timer = None;
-            state.run_due();
-        });
+        if self.goes_on() {
+            let mut state = self.lock();
+            state.node_killed(node);
+            let now_us = state.now_us();
+            state.arm_for(now_us);
+        }
     }
 }
 
@@ -147,6 +149,8 @@ pub(super) struct Node {
 pub(super) struct ListenerState {
     pub(super) node: u64,
     pub(super) address: SocketAddr,
+    /// Whether others may share the address.
+    pub(super) reuse_port: bool,
     pub(super) backlog: usize,
     /// Connections whose last word of the handshake is missing, with the time they began.
     pub(super) half_open: BTreeMap<u64, u64>,
@@ -249,6 +253,10 @@ pub(super) enum Event {
     },
 }
 
+/// When something happens: time in microseconds, the link it happens to, order of sending. Of what happens in one
+/// microsecond the order does not depend on other links.
+pub(super) type Moment = (u64, (u64, u64), u64);
+
 pub(super) struct State {
     seed: u64,
     pub(super) nodes: BTreeMap<u64, Node>,
@@ -260,17 +268,16 @@ pub(super) struct State {
     /// Bytes in a second that a node reads from a peer.
     pub(super) slow_readers: BTreeMap<(u64, u64), u64>,
     id_last: u64,
-    /// By time in microseconds, then by order of sending.
-    pub(super) queue: BTreeMap<(u64, u64), Event>,
+    pub(super) queue: BTreeMap<Moment, Event>,
     sequence_last: u64,
-    /// When the driver is woken next, in microseconds, and what wakes it.
+    /// Wakes `due` at a time in microseconds.
     timer: Option<(u64, Timer)>,
-    driver: Waker,
+    due: Waker,
     after: After,
 }
 
 impl State {
-    fn new(seed: u64, driver: Waker) -> State {
+    fn new(seed: u64, due: Waker) -> State {
         State {
             seed,
             nodes: BTreeMap::new(),
@@ -284,14 +291,14 @@ impl State {
             queue: BTreeMap::new(),
             sequence_last: 0,
             timer: None,
-            driver,
+            due,
             after: After::default(),
         }
     }
 
-    /// True time, which takes whole microseconds.
+    /// The time in microseconds.
     pub(super) fn now_us(&self) -> u64 {
-        world::now_nanos() / 1_000
+        world::now_nanos().div_ceil(1000)
     }
 
     /// A number that nothing else in this world has.
@@ -300,15 +307,18 @@ impl State {
         self.id_last
     }
 
-    pub(super) fn schedule(&mut self, at_us: u64, event: Event) {
+    /// Lets `event` happen to the link between two nodes.
+    pub(super) fn schedule(&mut self, at_us: u64, link: (u64, u64), event: Event) {
         self.sequence_last += 1;
-        self.queue.insert((at_us, self.sequence_last), event);
+        self.queue.insert((at_us, link, self.sequence_last), event);
     }
 
+    /// Takes out of the queue what is due.
     fn run_due(&mut self) {
+        self.timer = None;
         let now_us = self.now_us();
         while let Some(entry) = self.queue.first_entry() {
-            let &(at_us, sequence) = entry.key();
+            let &(at_us, _, sequence) = entry.key();
             if at_us > now_us {
                 break;
             }
@@ -320,20 +330,25 @@ impl State {
         }
     }
 
-    /// Lets the driver be woken when the first of the queue is due.
+    /// Sets the timer for the first of the queue.
     fn arm(&mut self) {
-        if let Some((&(at_us, _), _)) = self.queue.first_key_value() {
-            self.arm_at(at_us);
+        if let Some(&(at_us, ..)) = self.queue.keys().next() {
+            self.arm_for(at_us);
         }
     }
 
-    fn arm_at(&mut self, at_us: u64) {
-        if matches!(self.timer, Some((armed_us, _)) if armed_us <= at_us) {
-            return;
+    fn arm_for(&mut self, at_us: u64) {
+        if self
+            .timer
+            .as_ref()
+            .is_none_or(|&(set_us, _)| at_us < set_us)
+        {
+            let at_nanos = at_us.max(self.now_us()) * 1000;
+            self.timer = Some((
+                at_us,
+                Timer::new(timers::NETWORK, at_nanos, self.due.clone()),
+            ));
         }
-        let at_nanos = at_us.saturating_mul(1_000);
-        let timer = Timer::new(timers::NETWORK, at_nanos, self.driver.clone());
-        self.timer = Some((at_us, timer));
     }
 
     /// Tells the trace of something at `end` of a connection.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use madsim::runtime::{Handle, NodeHandle};
 
-use super::{Fabric, Link, number_of as number};
+use super::{Fabric, Link};
 use crate::net::{ListenOptions, TcpListener, TcpStream};
 use crate::simulated::trace::{self, Event, Sink, Value};
 use crate::simulated::world;
@@ -48,12 +48,12 @@ fn ip(place: u8) -> IpAddr {
 /// A node with the address `ip(place)`.
 fn node(place: u8) -> NodeHandle {
     let node = Handle::current().create_node().ip(ip(place)).build();
-    Fabric::current().set_ip(number(node.id()), ip(place));
+    Fabric::current().set_ip(world::number_of(node.id()), ip(place));
     node
 }
 
 fn id(node: &NodeHandle) -> u64 {
-    number(node.id())
+    world::number_of(node.id())
 }
 
 async fn connect_to(node: &NodeHandle, address: SocketAddr) -> io::Result<TcpStream> {
@@ -107,7 +107,7 @@ impl Pair {
 }
 
 fn now_us() -> u64 {
-    world::now_nanos() / 1_000
+    world::now_nanos() / 1000
 }
 
 fn pattern(length_bytes: usize) -> Bytes {

@@ -277,6 +277,22 @@ fn a_full_listener_lets_others_wait() {
 }
 
 #[test]
+fn a_listener_resets_what_waits_in_it() {
+    in_world(1, || async {
+        let (client, server) = (node(1), node(2));
+        let address = SocketAddr::new(ip(2), PORT);
+        let listener = listen_on(&server, address, 10).await;
+        let waiting = connect_to(&client, address).await.unwrap();
+        crate::time::sleep(Duration::from_secs(1)).await;
+        drop(listener);
+        let failure = read_all(&waiting).await.1;
+        assert_eq!(failure, Some(ErrorKind::ConnectionReset));
+        drop(waiting);
+        assert_eq!(Fabric::current().connections(), []);
+    });
+}
+
+#[test]
 fn nothing_is_left_of_connections_that_ended() {
     in_world(1, || async {
         let pair = Pair::new().await;
@@ -305,6 +321,23 @@ fn nothing_is_left_of_connections_that_ended() {
         assert!(late.is_err());
         crate::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(Fabric::current().connections().len(), 1);
+    });
+}
+
+#[test]
+fn ports_are_used_again() {
+    in_world(1, || async {
+        let address: SocketAddr = ([127, 0, 0, 1], PORT).into();
+        let options = ListenOptions::default();
+        let listener = TcpListener::bind(address, options).await.unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..30_000 {
+            let stream = TcpStream::connect(address).await.unwrap();
+            seen.insert(stream.local_addr().unwrap().port());
+            let accepted = listener.accept().await.unwrap();
+            drop((stream, accepted));
+        }
+        assert!(seen.len() < 30_000, "there are fewer ports than that");
     });
 }
 

@@ -1,0 +1,355 @@
+//! What a node is seen to be and to do, in the words of the checkers.
+//!
+//! Whoever watches a node turns what it is shown into these; checkers know nothing of the broker's own types.
+
+use crate::history::{Acks, Isolation, Key};
+use types::{ErrorCode, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Uuid};
+
+/// One batch in a log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Batch {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// The epoch of the leader that appended it.
+    pub leader_epoch: LeaderEpoch,
+    /// CRC-32C of all that does not change when it is stored.
+    pub crc: u32,
+    /// The idempotent producer, -1 if none.
+    pub producer_id: ProducerId,
+    /// The producer's epoch, -1 if none.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence of its first record, -1 if none.
+    pub base_sequence: i32,
+    /// The largest timestamp in milliseconds, -1 if none.
+    pub max_timestamp: i64,
+    /// Whether it is a transaction's marker.
+    pub is_control: bool,
+}
+
+impl Batch {
+    /// The offset behind it.
+    pub fn end(&self) -> Offset {
+        self.last_offset + 1
+    }
+
+    /// The sequence of its last record, modulo 2^31.
+    pub fn last_sequence(&self) -> i32 {
+        let records = self.last_offset - self.base_offset;
+        ((i64::from(self.base_sequence) + records) & 0x7fff_ffff) as i32
+    }
+
+    /// Whether both hold the same records of the same producer, wherever they lie.
+    pub fn is_same_content(&self, other: &Batch) -> bool {
+        let length = |batch: &Batch| batch.last_offset - batch.base_offset;
+        self.crc == other.crc
+            && length(self) == length(other)
+            && self.producer_id == other.producer_id
+            && self.producer_epoch == other.producer_epoch
+            && self.base_sequence == other.base_sequence
+    }
+}
+
+/// A producer in a replica's memory, after all batches that have an offset.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerSeen {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence of its last record; `None` if only markers are known.
+    pub last_sequence: Option<i32>,
+    /// The offset of its last record.
+    pub last_offset: Option<Offset>,
+}
+
+/// A replica after a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReplicaSeen {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition.
+    pub key: Key,
+    /// The epoch in which it leads, if it does.
+    pub leads: Option<LeaderEpoch>,
+    /// The first offset that may be read.
+    pub log_start: Offset,
+    /// The end of what it believes to be flushed.
+    pub flushed: Offset,
+    /// The end of what is written.
+    pub log_end: Offset,
+    /// The end of what has an offset.
+    pub assigned_end: Offset,
+    /// The end of what is visible.
+    pub high_watermark: Offset,
+    /// The end of what is visible at read_committed.
+    pub last_stable: Offset,
+    /// Epochs and their first offsets, ascending.
+    pub epochs: Vec<(LeaderEpoch, Offset)>,
+    /// Producers, ascending; `None` when the watcher did not look.
+    pub producers: Option<Vec<ProducerSeen>>,
+}
+
+/// A partition of a Produce request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Produced {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition.
+    pub key: Key,
+    /// Whom the client waits for.
+    pub acks: Acks,
+    /// The batch as offered: its offsets count from 0, its leader epoch means nothing.
+    pub batch: Batch,
+    /// Where the broker says it lies, or why it is refused.
+    pub result: Result<Offset, ErrorCode>,
+}
+
+/// A partition of a Fetch request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition.
+    pub key: Key,
+    /// What the client may see.
+    pub isolation: Isolation,
+    /// Where it reads from.
+    pub offset: Offset,
+    /// Whether it worked.
+    pub error: ErrorCode,
+    /// Whether any record is in the answer.
+    pub has_records: bool,
+    /// The offset behind the last batch in the answer, if the watcher knows it.
+    pub records_end: Option<Offset>,
+    /// High watermark told, -1 for none.
+    pub high_watermark: Offset,
+    /// Last stable offset told, -1 for none.
+    pub last_stable: Offset,
+    /// Log start told, -1 for none.
+    pub log_start: Offset,
+}
+
+/// What a ListOffsets request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asked {
+    /// The log start.
+    Earliest,
+    /// The high watermark, or at read_committed the last stable offset.
+    Latest,
+    /// The first record with at least this timestamp in milliseconds.
+    Timestamp(i64),
+}
+
+/// A partition of a ListOffsets request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OffsetsListed {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition.
+    pub key: Key,
+    /// What the client may see.
+    pub isolation: Isolation,
+    /// What it asks for.
+    pub asked: Asked,
+    /// The offset, or `None` if there is none, or why it is refused.
+    pub result: Result<Option<Offset>, ErrorCode>,
+}
+
+/// How a node died.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Death {
+    /// Its process ended; what it had written stays.
+    Kill,
+    /// Its machine lost power; what it had not synced may be gone.
+    Power,
+}
+
+/// A partition's log right after its node started again, before anything is appended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recovered {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition.
+    pub key: Key,
+    /// How the node had died.
+    pub death: Death,
+    /// The log start.
+    pub log_start: Offset,
+    /// The log end.
+    pub log_end: Offset,
+    /// Its batches, if the watcher read them.
+    pub batches: Option<Vec<Batch>>,
+    /// Whether the broker refuses to serve it because it found damage that it must not repair.
+    pub is_fenced: bool,
+}
+
+/// A group as its coordinator has it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupSeen {
+    /// The group's name.
+    pub group: String,
+    /// Its generation.
+    pub generation: i32,
+    /// Members of the current generation that have been told their partitions, with these; only while the group is stable.
+    pub owners: Vec<(String, Vec<Key>)>,
+    /// Committed offsets in memory.
+    pub offsets: Vec<(Key, Offset)>,
+}
+
+/// The coordinator of a partition of the offsets topic after a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CoordinatorSeen {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition of the offsets topic.
+    pub partition: i32,
+    /// Its leader epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Whether it serves: it leads and has loaded all.
+    pub is_serving: bool,
+    /// Groups that changed, or all of them.
+    pub groups: Vec<GroupSeen>,
+}
+
+/// A partition of an OffsetCommit request is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OffsetCommitted {
+    /// Which node.
+    pub node: NodeId,
+    /// Which partition of the offsets topic holds the group.
+    pub coordinator: i32,
+    /// The group's name.
+    pub group: String,
+    /// The generation in which it is committed; negative without membership.
+    pub generation: i32,
+    /// Whose offset.
+    pub key: Key,
+    /// Which offset.
+    pub offset: Offset,
+    /// Whether it is kept.
+    pub error: ErrorCode,
+}
+
+/// The metadata quorum of a node after a step.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuorumSeen {
+    /// Which node.
+    pub node: NodeId,
+    /// The newest epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The log start.
+    pub log_start: Offset,
+    /// The end of what is flushed.
+    pub flushed: Offset,
+    /// The end of what is written.
+    pub log_end: Offset,
+    /// The end of what is committed, if known.
+    pub high_watermark: Option<Offset>,
+    /// The ends of the durable snapshots.
+    pub snapshots: Vec<Offset>,
+    /// Whether it is the only voter.
+    pub is_alone: bool,
+}
+
+/// Something that happened to the cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A batch has an offset and is queued for writing: it may be taken back until the log end has passed it.
+    Appended {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+        /// The batch as stored.
+        batch: Batch,
+    },
+    /// A replica was stepped.
+    Replica(ReplicaSeen),
+    /// A Produce was answered.
+    Produced(Produced),
+    /// A Fetch was answered.
+    Fetched(Fetched),
+    /// A ListOffsets was answered.
+    OffsetsListed(OffsetsListed),
+    /// The simulated disk says how much of a log would survive a loss of power now.
+    DurableAt {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+        /// The end of what would survive.
+        end: Offset,
+    },
+    /// A node dies. With a loss of power every partition of class *replicated* is cut to what is durable.
+    Died {
+        /// Which node.
+        node: NodeId,
+        /// How.
+        death: Death,
+        /// What survives of each log, if the simulated disk was asked; otherwise what the broker believed.
+        durable: Vec<(Key, Offset)>,
+    },
+    /// A node started again, and opened a partition.
+    Recovered(Recovered),
+    /// A node recovered the same disk image another time, to the state with this hash.
+    ImageRecovered {
+        /// Hash of the disk image before.
+        image: u64,
+        /// Hash of the state afterwards.
+        state: u64,
+    },
+    /// A write or sync of a partition's files failed for good.
+    DiskFailed {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+    },
+    /// A producer id was handed out.
+    ProducerIdGiven {
+        /// The id.
+        producer_id: ProducerId,
+        /// Its epoch.
+        producer_epoch: ProducerEpoch,
+    },
+    /// A client starts to commit an offset: from now on it may be there.
+    CommitBegun {
+        /// The group's name.
+        group: String,
+        /// Whose offset.
+        key: Key,
+        /// Which offset.
+        offset: Offset,
+    },
+    /// An OffsetCommit was answered.
+    OffsetCommitted(OffsetCommitted),
+    /// A coordinator was stepped.
+    Coordinator(CoordinatorSeen),
+    /// The quorum was stepped.
+    Quorum(QuorumSeen),
+    /// A node acts on this metadata from now on.
+    ImageSeen {
+        /// Which node.
+        node: NodeId,
+        /// The offset behind the last record in it.
+        offset: Offset,
+        /// A hash of all its content.
+        hash: u64,
+    },
+    /// A snapshot was written or loaded.
+    SnapshotSeen {
+        /// Which node.
+        node: NodeId,
+        /// The offset behind the last record in it.
+        offset: Offset,
+        /// The hash of the metadata in it.
+        hash: u64,
+    },
+    /// The deletion of a topic was acknowledged.
+    TopicDeleted {
+        /// Its id.
+        topic: Uuid,
+    },
+}

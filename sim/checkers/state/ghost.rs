@@ -1,0 +1,186 @@
+//! What the checkers remember of one partition, and no broker knows: `canon`, `acked`, `exposed`, `durable`.
+
+use super::events::{Batch, Death, ReplicaSeen};
+use crate::history::Durability;
+use std::collections::{BTreeMap, BTreeSet};
+use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+
+/// A producer as the log tells it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Producer {
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// Whether a marker of it lies in the log: then only the log's own reader knows its epoch.
+    pub has_marker: bool,
+}
+
+/// One partition.
+#[derive(Debug)]
+pub struct Ghost {
+    /// What its topic promises.
+    pub class: Durability,
+    /// The log by base offset: everything that has an offset and was not taken back.
+    pub log: BTreeMap<Offset, Batch>,
+    /// The end of `log`.
+    pub assigned_end: Offset,
+    /// The end of `canon`, the committed prefix of `log`: the largest high watermark ever seen.
+    pub canon_end: Offset,
+    /// Base offsets of batches that were acknowledged at acks=all.
+    pub acked: BTreeSet<Offset>,
+    /// Everything below may have been shown to a consumer.
+    pub exposed_end: Offset,
+    /// How the node died, until its log is opened again.
+    pub died: Option<Death>,
+    /// What the simulated disk kept at the loss of power that the log has not yet been opened after.
+    pub survived: Option<Offset>,
+    /// A high watermark that was true at least a second ago, and since when the next one is.
+    pub settled: (Offset, Offset, u64),
+    /// The replica after its last step in this life.
+    pub seen: Option<ReplicaSeen>,
+    /// Log starts that were true in this life.
+    pub log_starts: BTreeSet<Offset>,
+    /// Producers after `canon`.
+    pub canon_producers: BTreeMap<ProducerId, Producer>,
+    /// Producers after `log`.
+    pub producers: BTreeMap<ProducerId, Producer>,
+    /// Producers whose last batch was deleted: their state may be gone.
+    pub forgettable: BTreeSet<ProducerId>,
+    /// Whether a write or sync failed in this life.
+    pub has_failed: bool,
+    /// The highest epoch of a batch.
+    pub last_epoch: LeaderEpoch,
+}
+
+impl Ghost {
+    /// A partition of which nothing was seen.
+    pub fn new(class: Durability) -> Ghost {
+        Ghost {
+            class,
+            log: BTreeMap::new(),
+            assigned_end: 0,
+            canon_end: 0,
+            acked: BTreeSet::new(),
+            exposed_end: 0,
+            died: None,
+            survived: None,
+            settled: (0, 0, 0),
+            seen: None,
+            log_starts: BTreeSet::new(),
+            canon_producers: BTreeMap::new(),
+            producers: BTreeMap::new(),
+            forgettable: BTreeSet::new(),
+            has_failed: false,
+            last_epoch: -1,
+        }
+    }
+
+    /// Adds a batch at the end.
+    pub fn push(&mut self, batch: Batch) {
+        remember(&mut self.producers, &batch);
+        self.assigned_end = batch.end();
+        self.last_epoch = self.last_epoch.max(batch.leader_epoch);
+        self.log.insert(batch.base_offset, batch);
+    }
+
+    /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
+    pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
+        let gone = self.log.split_off(&end);
+        self.assigned_end = self.assigned_end.min(end);
+        self.canon_end = self.canon_end.min(end);
+        self.exposed_end = self.exposed_end.min(end);
+        let epochs = self.log.values().map(|batch| batch.leader_epoch);
+        self.last_epoch = epochs.max().unwrap_or(-1);
+        self.replay(gone.values().map(|batch| batch.producer_id).collect());
+        self.acked.split_off(&end).into_iter().collect()
+    }
+
+    /// Withdraws from `canon`, `exposed` and `acked` what lies from `end` on; it may stay in the log.
+    pub fn withdraw(&mut self, end: Offset) {
+        self.canon_end = self.canon_end.min(end);
+        self.exposed_end = self.exposed_end.min(end);
+        self.acked.split_off(&end);
+        let concerned = self.log.range(end..).map(|(_, batch)| batch.producer_id);
+        self.replay(concerned.collect());
+    }
+
+    /// These producers' state is what the log tells; a producer of which nothing is left may go on anywhere.
+    fn replay(&mut self, producer_ids: BTreeSet<ProducerId>) {
+        for producer_id in &producer_ids {
+            self.producers.remove(producer_id);
+            self.canon_producers.remove(producer_id);
+        }
+        for batch in self.log.values() {
+            if producer_ids.contains(&batch.producer_id) {
+                remember(&mut self.producers, batch);
+                if batch.end() <= self.canon_end {
+                    remember(&mut self.canon_producers, batch);
+                }
+            }
+        }
+        for producer_id in producer_ids {
+            if !self.canon_producers.contains_key(&producer_id) {
+                self.forgettable.insert(producer_id);
+            }
+        }
+    }
+
+    /// Remembers the high watermark for those who need one that is true for a while.
+    pub fn settle(&mut self, high_watermark: Offset, now: u64) {
+        let (_, next, since) = self.settled;
+        if now >= since + 1_000_000_000 {
+            self.settled = (next, high_watermark, now);
+        }
+    }
+
+    /// Drops what lies wholly below the log start.
+    pub fn advance_start(&mut self, log_start: Offset) {
+        while let Some(entry) = self.log.first_entry() {
+            if entry.get().end() > log_start {
+                break;
+            }
+            let batch = entry.remove();
+            self.acked.remove(&batch.base_offset);
+            let last = self.canon_producers.get(&batch.producer_id);
+            if last.is_some_and(|producer| producer.last_offset < log_start) {
+                self.forgettable.insert(batch.producer_id);
+            }
+        }
+        self.canon_end = self.canon_end.max(log_start);
+        self.assigned_end = self.assigned_end.max(log_start);
+    }
+
+    /// The end that a loss of power leaves for certain.
+    pub fn promised_end(&self) -> Offset {
+        let flushed = self.seen.as_ref().map_or(0, |seen| seen.flushed);
+        self.survived.unwrap_or(flushed)
+    }
+}
+
+/// Tells `producers` of one more batch.
+pub fn remember(producers: &mut BTreeMap<ProducerId, Producer>, batch: &Batch) {
+    if batch.producer_id < 0 {
+        return;
+    }
+    let before = producers.get(&batch.producer_id);
+    let had_marker = before.is_some_and(|producer| producer.has_marker);
+    let producer = if batch.is_control {
+        Producer {
+            epoch: batch.producer_epoch,
+            last_sequence: before.map_or(-1, |producer| producer.last_sequence),
+            last_offset: before.map_or(-1, |producer| producer.last_offset),
+            has_marker: true,
+        }
+    } else {
+        Producer {
+            epoch: batch.producer_epoch,
+            last_sequence: batch.last_sequence(),
+            last_offset: batch.last_offset,
+            has_marker: had_marker,
+        }
+    };
+    producers.insert(batch.producer_id, producer);
+}

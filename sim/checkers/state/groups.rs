@@ -1,0 +1,189 @@
+//! S32, S33, S34: a coordinator keeps what it acknowledged, and serves only when it knows all.
+
+use super::State;
+use super::events::{CoordinatorSeen, Death, GroupSeen, OffsetCommitted};
+use crate::checkers::CheckerId;
+use crate::history::Key;
+use std::collections::{BTreeMap, BTreeSet};
+use types::{ErrorCode, LeaderEpoch, Offset, Uuid};
+
+/// What the checkers remember of groups.
+#[derive(Debug, Default)]
+pub struct Groups {
+    /// Generations, with the coordinator and its epoch: what a new epoch loads may be older than what members were told.
+    generations: BTreeMap<String, (i32, LeaderEpoch, i32)>,
+    /// Coordinators by partition of the offsets topic: whether they serve, and in which epoch.
+    coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
+    registers: BTreeMap<(String, Key), Register>,
+    /// Whether a loss of power may have taken commits since.
+    may_have_lost: bool,
+}
+
+/// One committed offset.
+#[derive(Debug, Default)]
+struct Register {
+    /// The last acknowledged one, and those that were under way together with it: answers may overtake each other.
+    acked: BTreeSet<Offset>,
+    /// Commits that began and were not answered, with the event: each may be there.
+    begun: Vec<(Offset, u32)>,
+    /// The event of the last answer.
+    answered: u32,
+    /// Whether beginnings are told at all: without them nothing can be judged.
+    is_watched: bool,
+    /// Acknowledged ones that a later one superseded.
+    superseded: BTreeSet<Offset>,
+}
+
+impl Groups {
+    /// A node died: coordinators have to load again.
+    pub fn died(&mut self, death: Death, commits_are_replicated: bool) {
+        self.coordinators.clear();
+        self.generations.clear();
+        if death == Death::Power && commits_are_replicated {
+            self.registers.clear();
+            self.may_have_lost = true;
+        }
+    }
+}
+
+impl State {
+    pub(super) fn commit_begun(&mut self, group: &str, key: Key, offset: Offset) {
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.to_owned(), key)).or_default();
+        register.begun.push((offset, self.number));
+        register.is_watched = true;
+    }
+
+    pub(super) fn offset_committed(&mut self, committed: &OffsetCommitted) {
+        let (group, key) = (&committed.group, committed.key);
+        if committed.error != ErrorCode::None || self.is_gone(key, "an offset was committed") {
+            return;
+        }
+        let serves = self.groups.coordinators.get(&committed.coordinator);
+        let is_serving = serves.is_none_or(|(is_serving, _)| *is_serving);
+        self.demand(is_serving, CheckerId::S34, group, || {
+            "a commit was acknowledged by a coordinator that does not serve".to_owned()
+        });
+        let current = self
+            .groups
+            .generations
+            .get(group)
+            .map_or(-1, |group| group.2);
+        let generation = committed.generation;
+        self.demand(
+            generation < 0 || generation >= current,
+            CheckerId::S33,
+            group,
+            || format!("a commit of generation {generation} was accepted in generation {current}"),
+        );
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.clone(), key)).or_default();
+        let at = register
+            .begun
+            .iter()
+            .position(|begun| begun.0 == committed.offset);
+        let began = at.map_or(self.number, |at| register.begun.remove(at).1);
+        if began > register.answered {
+            register.superseded.append(&mut register.acked);
+        }
+        register.answered = self.number;
+        register.acked.insert(committed.offset);
+        register.superseded.remove(&committed.offset);
+    }
+
+    pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
+        let before = self
+            .groups
+            .coordinators
+            .insert(seen.partition, (seen.is_serving, seen.leader_epoch));
+        let epoch = before.map_or(-1, |before| before.1);
+        let object = format!("coordinator {}", seen.partition);
+        self.demand(seen.leader_epoch >= epoch, CheckerId::S34, object, || {
+            format!("its epoch went back from {epoch} to {}", seen.leader_epoch)
+        });
+        if !seen.is_serving {
+            return;
+        }
+        for group in &seen.groups {
+            self.group(seen, group);
+        }
+    }
+
+    fn group(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) {
+        let name = &seen.group;
+        let now = (by.partition, by.leader_epoch, seen.generation);
+        let before = self.groups.generations.insert(name.clone(), now);
+        let same_term = before.filter(|before| (before.0, before.1) == (now.0, now.1));
+        let before = same_term.map_or(-1, |before| before.2);
+        // A group that was removed begins anew.
+        let is_new = seen.generation <= 1;
+        self.demand(
+            seen.generation >= before || is_new,
+            CheckerId::S33,
+            name,
+            || {
+                format!(
+                    "its generation went back from {before} to {}",
+                    seen.generation
+                )
+            },
+        );
+        let mut owners: BTreeMap<Key, &str> = BTreeMap::new();
+        for (member, keys) in &seen.owners {
+            for key in keys {
+                let other = owners.insert(*key, member);
+                self.demand(other.is_none(), CheckerId::S33, name, || {
+                    format!(
+                        "{key} is owned by {} and by {member}",
+                        other.unwrap_or_default()
+                    )
+                });
+            }
+        }
+        self.offsets(seen);
+    }
+
+    /// What lies in memory is the last acknowledged commit, or one that nobody has been told of yet.
+    fn offsets(&mut self, seen: &GroupSeen) {
+        let offsets: BTreeMap<Key, Offset> = seen.offsets.iter().copied().collect();
+        let expire = self.settings.offsets_expire;
+        let lowest = Key {
+            topic: Uuid::ZERO,
+            partition: i32::MIN,
+        };
+        let from = (seen.group.clone(), lowest);
+        let mut wrong = Vec::new();
+        let mut looked = 0;
+        for ((group, key), register) in self.groups.registers.range(from..) {
+            if *group != seen.group {
+                break;
+            }
+            let acked = &register.acked;
+            let is_judged = register.is_watched && !acked.is_empty();
+            if !is_judged || self.deleted.contains(&key.topic) {
+                continue;
+            }
+            looked += 1;
+            let may_be = |told: &Offset| {
+                acked.contains(told) || register.begun.iter().any(|begun| begun.0 == *told)
+            };
+            match offsets.get(key) {
+                Some(told) if may_be(told) => {}
+                Some(told) if register.superseded.contains(told) => {
+                    wrong.push(format!(
+                        "{key} is {told} again, after {acked:?} was acknowledged"
+                    ));
+                }
+                Some(told) if !self.groups.may_have_lost => {
+                    wrong.push(format!("{key} is {told}; {acked:?} was acknowledged"));
+                }
+                None if !expire => wrong.push(format!("{key} is gone; {acked:?} was acknowledged")),
+                _ => {}
+            }
+        }
+        self.report.looked(CheckerId::S32, looked);
+        for message in wrong {
+            self.find(CheckerId::S32, &seen.group, message);
+        }
+    }
+}

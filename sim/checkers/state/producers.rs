@@ -1,0 +1,110 @@
+//! S14, S16, S17: what is remembered of producers is what the log says.
+
+use super::State;
+use super::events::{Batch, ReplicaSeen};
+use super::ghost::remember;
+use crate::checkers::CheckerId;
+use crate::history::Key;
+use types::{ProducerEpoch, ProducerId};
+
+impl State {
+    /// A batch is committed: its sequence must go on where its producer's last one ended.
+    pub(super) fn sequence(&mut self, key: Key, batch: &Batch) {
+        let anywhere = self.settings.sequences_start_anywhere;
+        let expires = self.settings.producers_expire;
+        let ghost = self.ghost(key);
+        let producer_id = batch.producer_id;
+        if producer_id < 0 {
+            return;
+        }
+        let before = ghost.canon_producers.get(&producer_id).copied();
+        let is_forgotten = ghost.forgettable.remove(&producer_id) || expires;
+        remember(&mut ghost.canon_producers, batch);
+        if batch.is_control {
+            return;
+        }
+        let (epoch, sequence) = (batch.producer_epoch, batch.base_sequence);
+        let object = format!("{key} producer {producer_id}");
+        let Some(before) = before else {
+            let may_start = sequence == 0 || anywhere || is_forgotten;
+            self.demand(may_start, CheckerId::S14, object, || {
+                format!(
+                    "its first batch, at {}, has sequence {sequence}",
+                    batch.base_offset
+                )
+            });
+            return;
+        };
+        self.demand(epoch >= before.epoch, CheckerId::S14, &object, || {
+            format!(
+                "epoch {epoch} at {} follows epoch {}",
+                batch.base_offset, before.epoch
+            )
+        });
+        let next = before.last_sequence.wrapping_add(1) & 0x7fff_ffff;
+        let goes_on = match epoch == before.epoch {
+            true => sequence == next || before.last_sequence < 0,
+            false => sequence == 0 || anywhere,
+        };
+        self.demand(goes_on || is_forgotten, CheckerId::S14, object, || {
+            format!(
+                "sequence {sequence} of epoch {epoch} at {} follows {} of epoch {} at {}",
+                batch.base_offset, before.last_sequence, before.epoch, before.last_offset
+            )
+        });
+    }
+
+    /// The replica's memory of producers against a replay of its log.
+    pub(super) fn producers_seen(&mut self, seen: &ReplicaSeen) {
+        let Some(told) = &seen.producers else {
+            return;
+        };
+        let expires = self.settings.producers_expire;
+        let ghost = self.ghost(seen.key);
+        // The watcher may be told of a step before it is told of the batches that the step queued.
+        if ghost.assigned_end != seen.assigned_end {
+            return;
+        }
+        let mut wrong = Vec::new();
+        for producer in told {
+            let by_log = ghost.producers.get(&producer.producer_id);
+            let is_same = by_log.is_some_and(|by_log| {
+                by_log.has_marker
+                    || (by_log.epoch == producer.producer_epoch
+                        && producer.last_sequence == Some(by_log.last_sequence)
+                        && producer.last_offset == Some(by_log.last_offset))
+            });
+            let is_unknown = by_log.is_none() && ghost.forgettable.contains(&producer.producer_id);
+            if !is_same && !is_unknown {
+                wrong.push(format!("{producer:?}, the log says {by_log:?}"));
+            }
+        }
+        for (producer_id, by_log) in &ghost.producers {
+            let is_told = told
+                .iter()
+                .any(|producer| producer.producer_id == *producer_id);
+            let may_be_gone = expires || ghost.forgettable.contains(producer_id);
+            if !is_told && !may_be_gone {
+                wrong.push(format!(
+                    "{producer_id} is forgotten, the log says {by_log:?}"
+                ));
+            }
+        }
+        self.looked(CheckerId::S16);
+        for message in wrong {
+            self.find(CheckerId::S16, seen.key, message);
+        }
+    }
+
+    pub(super) fn producer_id_given(
+        &mut self,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+    ) {
+        let is_new = self.producer_ids.insert((producer_id, producer_epoch));
+        let object = format!("producer {producer_id}");
+        self.demand(is_new, CheckerId::S17, object, || {
+            format!("epoch {producer_epoch} was handed out a second time")
+        });
+    }
+}

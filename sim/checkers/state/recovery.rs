@@ -1,0 +1,165 @@
+//! S12, S13: a restart keeps what was promised.
+
+use super::State;
+use super::events::{Death, Recovered};
+use crate::checkers::CheckerId;
+use crate::checkers::history::Excused;
+use crate::history::{Durability, Key};
+use types::{NodeId, Offset};
+
+impl State {
+    /// What the disk would keep, against what the broker believes, and what it acknowledged and showed on that belief.
+    pub(super) fn durable_at(&mut self, key: Key, end: Offset) {
+        let Some(ghost) = self.partitions.get(&key) else {
+            return;
+        };
+        let believed = ghost.seen.as_ref().map_or(0, |seen| seen.flushed);
+        let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
+        let is_flushed = ghost.class == Durability::Flushed;
+        let acked = ghost.acked.last().and_then(|base| ghost.log.get(base));
+        let acked_end = acked.map_or(0, |batch| batch.end());
+        let exposed_end = ghost.exposed_end;
+        let kept = end.max(log_start);
+        self.demand(believed <= kept, CheckerId::S13, key, || {
+            format!("the broker believes {believed} to be flushed; the disk would keep {end}")
+        });
+        self.demand(
+            acked_end <= kept || !is_flushed,
+            CheckerId::S11,
+            key,
+            || format!("up to {acked_end} was acknowledged; the disk would keep {end}"),
+        );
+        self.demand(
+            exposed_end <= kept || !is_flushed,
+            CheckerId::S10,
+            key,
+            || format!("up to {exposed_end} was shown; the disk would keep {end}"),
+        );
+    }
+
+    /// At a loss of power, what class *replicated* had not made durable is excused, exactly.
+    pub(super) fn died(&mut self, death: Death, durable: &[(Key, Offset)]) {
+        for (key, end) in durable {
+            self.durable_at(*key, *end);
+            if let Some(ghost) = self.partitions.get_mut(key) {
+                ghost.survived = Some(*end);
+            }
+        }
+        for ghost in self.partitions.values_mut() {
+            ghost.died = Some(death);
+        }
+        self.groups
+            .died(death, self.settings.commits_are_replicated);
+        self.metadata.died();
+        if death == Death::Kill {
+            return;
+        }
+        let at = self.now;
+        for (key, ghost) in &mut self.partitions {
+            let end = ghost.promised_end();
+            let until = ghost.assigned_end;
+            if ghost.class != Durability::Replicated || until <= end {
+                continue;
+            }
+            // What lies beyond may survive all the same: only the promise is withdrawn.
+            ghost.withdraw(end);
+            let excused = Excused {
+                from: end,
+                until,
+                at,
+            };
+            self.excused.entry(*key).or_default().push(excused);
+        }
+    }
+
+    /// A log is used again of which nobody told that it was opened: it ends at `log_end`.
+    pub(super) fn opened(&mut self, node: NodeId, key: Key, log_start: Offset, log_end: Offset) {
+        if let Some(death) = self.ghost(key).died {
+            self.recovered(&Recovered {
+                node,
+                key,
+                death,
+                log_start,
+                log_end,
+                batches: None,
+                is_fenced: false,
+            });
+        }
+    }
+
+    pub(super) fn recovered(&mut self, recovered: &Recovered) {
+        let key = recovered.key;
+        if self.is_gone(key, "a log was opened") || recovered.is_fenced {
+            self.ghost_ends_life(key);
+            return;
+        }
+        self.same_batches(recovered);
+        let ghost = self.ghost(key);
+        let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
+        let written = ghost.seen.as_ref().map_or(0, |seen| seen.log_end);
+        let promised = match recovered.death {
+            Death::Kill => written,
+            Death::Power => ghost.promised_end(),
+        };
+        let appended = ghost.assigned_end.max(log_start);
+        let end = recovered.log_end;
+        self.demand(end >= promised.min(appended), CheckerId::S13, key, || {
+            format!(
+                "the log ends at {end} after a {:?}; {promised} was promised",
+                recovered.death
+            )
+        });
+        self.demand(end <= appended, CheckerId::S13, key, || {
+            format!("the log ends at {end}; only {appended} was ever appended")
+        });
+        if end < appended {
+            self.cut_away(key, end, CheckerId::S13, "a restart lost it");
+        }
+        self.ghost_ends_life(key);
+    }
+
+    fn ghost_ends_life(&mut self, key: Key) {
+        if let Some(ghost) = self.partitions.get_mut(&key) {
+            ghost.seen = None;
+            ghost.died = None;
+            ghost.survived = None;
+            ghost.settled = (0, 0, 0);
+            ghost.has_failed = false;
+            ghost.log_starts.clear();
+        }
+    }
+
+    /// What was recovered is what was appended, batch by batch.
+    fn same_batches(&mut self, recovered: &Recovered) {
+        let Some(batches) = &recovered.batches else {
+            return;
+        };
+        let ghost = self.ghost(recovered.key);
+        let is_known = |offset: &Offset| {
+            ghost
+                .log
+                .first_key_value()
+                .is_some_and(|(first, _)| first <= offset)
+        };
+        let other = batches
+            .iter()
+            .filter(|batch| is_known(&batch.base_offset))
+            .find(|batch| ghost.log.get(&batch.base_offset) != Some(batch))
+            .map(|batch| (*batch, ghost.log.get(&batch.base_offset).copied()));
+        self.looked(CheckerId::S13);
+        if let Some((batch, appended)) = other {
+            let message = format!("{batch:?} was recovered; appended was {appended:?}");
+            self.find(CheckerId::S13, recovered.key, message);
+        }
+    }
+
+    pub(super) fn image_recovered(&mut self, image: u64, state: u64) {
+        let first = *self.images.entry(image).or_insert(state);
+        self.demand(
+            first == state,
+            CheckerId::S13,
+            format!("image {image:x}"),
+            || format!("one disk was recovered to state {first:x} and to state {state:x}"),
+        );
+    }
+}

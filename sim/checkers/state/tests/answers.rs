@@ -1,0 +1,265 @@
+//! What a broker says.
+
+use super::super::{Asked, Event, Fetched, OffsetsListed};
+use super::{Told, a, batch, tell};
+use crate::history::{Acks, Isolation};
+use types::{ErrorCode, Offset};
+
+fn fetched(offset: Offset) -> Fetched {
+    Fetched {
+        node: 1,
+        key: a(),
+        isolation: Isolation::ReadCommitted,
+        offset,
+        error: ErrorCode::None,
+        has_records: true,
+        records_end: None,
+        high_watermark: 10,
+        last_stable: 8,
+        log_start: 2,
+    }
+}
+
+/// A log 2..10, of which 8 is stable.
+fn log(told: &mut Told) {
+    told.append(batch(0, 4));
+    told.append(batch(5, 7));
+    told.append(batch(8, 9));
+    told.commit(10);
+    told.step(|seen| (seen.log_start, seen.last_stable) = (2, 8));
+    told.step(|_| {});
+    told.step(|_| {});
+}
+
+fn list(told: &mut Told, isolation: Isolation, asked: Asked, offset: Offset) {
+    log(told);
+    told.event(Event::OffsetsListed(OffsetsListed {
+        node: 1,
+        key: a(),
+        isolation,
+        asked,
+        result: Ok(Some(offset)),
+    }));
+}
+
+#[test]
+fn an_acknowledgement_leaves_when_its_record_is_safe() {
+    tell(&[
+        (
+            "committed and flushed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "",
+        ),
+        (
+            "before it is committed",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end, seen.flushed) = (5, 5, 5));
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "S11",
+        ),
+        (
+            "acks=1 waits for nobody",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end) = (5, 5));
+                told.acknowledge(Acks::Leader, batch(0, 4), 0);
+            },
+            "",
+        ),
+        (
+            "another batch lies there",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.acknowledge(Acks::All, batch(5, 9), 0);
+            },
+            "S11",
+        ),
+        (
+            "no batch begins there",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.acknowledge(Acks::Leader, batch(0, 4), 3);
+            },
+            "S11",
+        ),
+        (
+            "after the disk failed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "S39",
+        ),
+        (
+            "after the disk failed and the log was opened again",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.restart(super::Death::Kill, None, 5);
+                told.commit(5);
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn a_fetch_stays_below_its_bound() {
+    tell(&[
+        (
+            "below",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(fetched(2)));
+            },
+            "",
+        ),
+        (
+            "from the last stable offset on",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(fetched(8)));
+            },
+            "S36",
+        ),
+        (
+            "up to the high watermark at read_uncommitted",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    isolation: Isolation::ReadUncommitted,
+                    records_end: Some(10),
+                    ..fetched(8)
+                }));
+            },
+            "",
+        ),
+        (
+            "more than the last stable offset",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    records_end: Some(10),
+                    ..fetched(2)
+                }));
+            },
+            "S36",
+        ),
+        (
+            "a high watermark that is not true",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    high_watermark: 11,
+                    has_records: false,
+                    ..fetched(2)
+                }));
+            },
+            "S36",
+        ),
+        (
+            "records that are not committed",
+            |told| {
+                log(told);
+                told.append(batch(10, 12));
+                told.event(Event::Fetched(Fetched {
+                    isolation: Isolation::ReadUncommitted,
+                    high_watermark: 13,
+                    ..fetched(2)
+                }));
+            },
+            "S10 S36",
+        ),
+        (
+            "out of range inside the log",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    error: ErrorCode::OffsetOutOfRange,
+                    ..fetched(4)
+                }));
+            },
+            "S36",
+        ),
+        (
+            "out of range below the log start",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    error: ErrorCode::OffsetOutOfRange,
+                    ..fetched(1)
+                }));
+            },
+            "",
+        ),
+        (
+            "the log start deletes what was shown: with right",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(fetched(2)));
+                told.step(|seen| seen.log_start = 8);
+            },
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn listed_offsets_are_what_the_log_says() {
+    use Isolation::{ReadCommitted, ReadUncommitted};
+    tell(&[
+        (
+            "the start",
+            |told| list(told, ReadCommitted, Asked::Earliest, 2),
+            "",
+        ),
+        (
+            "no start",
+            |told| list(told, ReadCommitted, Asked::Earliest, 1),
+            "S37",
+        ),
+        (
+            "the end",
+            |told| list(told, ReadUncommitted, Asked::Latest, 10),
+            "",
+        ),
+        (
+            "the stable end",
+            |told| list(told, ReadCommitted, Asked::Latest, 8),
+            "",
+        ),
+        (
+            "the end, to a reader of stable data",
+            |told| list(told, ReadCommitted, Asked::Latest, 10),
+            "S37",
+        ),
+        (
+            "a time",
+            |told| list(told, ReadUncommitted, Asked::Timestamp(1_003), 5),
+            "",
+        ),
+        (
+            "a time that came earlier",
+            |told| list(told, ReadUncommitted, Asked::Timestamp(1_003), 8),
+            "S37",
+        ),
+        (
+            "a time that comes later",
+            |told| list(told, ReadUncommitted, Asked::Timestamp(1_008), 5),
+            "S37",
+        ),
+    ]);
+}

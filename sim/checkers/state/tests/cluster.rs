@@ -1,0 +1,388 @@
+//! Groups, metadata, deleted topics.
+
+use super::super::{CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
+use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
+use crate::history::story::key;
+use crate::history::{Acks, Key};
+use types::{ErrorCode, Offset};
+
+impl Told {
+    fn begin(&mut self, offset: Offset) {
+        self.event(Event::CommitBegun {
+            group: "g".into(),
+            key: a(),
+            offset,
+        });
+    }
+
+    fn committed(&mut self, generation: i32, offset: Offset) {
+        self.event(Event::OffsetCommitted(OffsetCommitted {
+            node: 1,
+            coordinator: 3,
+            group: "g".into(),
+            generation,
+            key: a(),
+            offset,
+            error: ErrorCode::None,
+        }));
+    }
+
+    fn group(&mut self, generation: i32, offsets: &[Offset]) {
+        self.owned(generation, offsets, &[]);
+    }
+
+    fn owned(&mut self, generation: i32, offsets: &[Offset], owners: &[(&str, &[Key])]) {
+        let owner = |(member, keys): &(&str, &[Key])| ((*member).to_owned(), keys.to_vec());
+        self.coordinator(
+            1,
+            true,
+            vec![GroupSeen {
+                group: "g".into(),
+                generation,
+                owners: owners.iter().map(owner).collect(),
+                offsets: offsets.iter().map(|offset| (a(), *offset)).collect(),
+            }],
+        );
+    }
+
+    fn coordinator(&mut self, leader_epoch: i32, is_serving: bool, groups: Vec<GroupSeen>) {
+        self.event(Event::Coordinator(CoordinatorSeen {
+            node: 1,
+            partition: 3,
+            leader_epoch,
+            is_serving,
+            groups,
+        }));
+    }
+
+    fn dies(&mut self, death: Death) {
+        self.event(Event::Died {
+            node: 1,
+            death,
+            durable: vec![],
+        });
+    }
+
+    fn quorum(&mut self, log_start: Offset, snapshots: &[Offset], high_watermark: Offset) {
+        self.event(Event::Quorum(QuorumSeen {
+            node: 1,
+            leader_epoch: 1,
+            log_start,
+            flushed: 10,
+            log_end: 12,
+            high_watermark: Some(high_watermark),
+            snapshots: snapshots.to_vec(),
+            is_alone: true,
+        }));
+    }
+
+    fn image(&mut self, offset: Offset, hash: u64) {
+        self.event(Event::ImageSeen {
+            node: 1,
+            offset,
+            hash,
+        });
+    }
+}
+
+#[test]
+fn committed_offsets_stay() {
+    tell(&[
+        (
+            "through a restart",
+            |told| {
+                told.begin(5);
+                told.group(1, &[5]);
+                told.committed(1, 5);
+                told.dies(Death::Kill);
+                told.group(1, &[5]);
+            },
+            "",
+        ),
+        (
+            "an older one comes back",
+            |told| {
+                for offset in [3, 5] {
+                    told.begin(offset);
+                    told.committed(1, offset);
+                }
+                told.dies(Death::Kill);
+                told.group(1, &[3]);
+            },
+            "S32",
+        ),
+        (
+            "an older one comes back: it was committed again and nobody was told",
+            |told| {
+                for offset in [3, 5] {
+                    told.begin(offset);
+                    told.committed(1, offset);
+                }
+                told.begin(3);
+                told.dies(Death::Kill);
+                told.group(1, &[3]);
+            },
+            "",
+        ),
+        (
+            "it is gone",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.group(1, &[]);
+            },
+            "S32",
+        ),
+        (
+            "two answers overtake each other",
+            |told| {
+                told.begin(3);
+                told.begin(5);
+                told.committed(1, 5);
+                told.committed(1, 3);
+                told.group(1, &[5]);
+            },
+            "",
+        ),
+        (
+            "nobody tells of beginnings",
+            |told| {
+                told.committed(1, 5);
+                told.group(1, &[6]);
+            },
+            "",
+        ),
+    ]);
+    let settings = Settings {
+        commits_are_replicated: true,
+        ..Settings::default()
+    };
+    tell_with(
+        &settings,
+        &[(
+            "unflushed commits go with the power",
+            |told| {
+                for offset in [3, 5] {
+                    told.begin(offset);
+                    told.committed(1, offset);
+                }
+                told.dies(Death::Power);
+                told.group(1, &[3]);
+            },
+            "",
+        )],
+    );
+    let settings = Settings {
+        offsets_expire: true,
+        ..Settings::default()
+    };
+    tell_with(
+        &settings,
+        &[(
+            "offsets expire",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.group(1, &[]);
+            },
+            "",
+        )],
+    );
+}
+
+#[test]
+fn groups_go_forward() {
+    tell(&[
+        (
+            "a generation goes back",
+            |told| {
+                told.group(4, &[]);
+                told.group(3, &[]);
+            },
+            "S33",
+        ),
+        (
+            "a generation goes back with its coordinator: it was never stored",
+            |told| {
+                told.group(4, &[]);
+                told.dies(Death::Kill);
+                told.group(3, &[]);
+            },
+            "",
+        ),
+        (
+            "a group that was removed begins anew",
+            |told| {
+                told.group(4, &[]);
+                told.group(1, &[]);
+            },
+            "",
+        ),
+        (
+            "a partition with two owners",
+            |told| told.owned(4, &[], &[("m", &[key("a")]), ("n", &[key("a")])]),
+            "S33",
+        ),
+        (
+            "each its own",
+            |told| told.owned(4, &[], &[("m", &[key("a")]), ("n", &[key("b")])]),
+            "",
+        ),
+        (
+            "a commit of an old generation",
+            |told| {
+                told.group(4, &[]);
+                told.committed(3, 5);
+            },
+            "S33",
+        ),
+        (
+            "a commit without membership",
+            |told| {
+                told.group(4, &[]);
+                told.committed(-1, 5);
+            },
+            "",
+        ),
+        (
+            "acknowledged before all was loaded",
+            |told| {
+                told.coordinator(2, false, vec![]);
+                told.committed(-1, 5);
+            },
+            "S34",
+        ),
+        (
+            "a coordinator's epoch goes back",
+            |told| {
+                told.coordinator(2, true, vec![]);
+                told.coordinator(1, true, vec![]);
+            },
+            "S34",
+        ),
+    ]);
+}
+
+#[test]
+fn metadata_is_what_its_log_says() {
+    tell(&[
+        (
+            "as the log says",
+            |told| {
+                told.quorum(0, &[], 5);
+                told.image(5, 77);
+                told.event(Event::SnapshotSeen {
+                    node: 1,
+                    offset: 5,
+                    hash: 77,
+                });
+                told.quorum(5, &[5], 7);
+                told.dies(Death::Power);
+                told.quorum(5, &[5], 6);
+                told.image(5, 77);
+            },
+            "",
+        ),
+        (
+            "metadata that is not committed",
+            |told| {
+                told.quorum(0, &[], 5);
+                told.image(6, 77);
+            },
+            "S28",
+        ),
+        (
+            "other metadata at the same offset",
+            |told| {
+                told.quorum(0, &[], 5);
+                told.image(5, 77);
+                told.dies(Death::Kill);
+                told.image(5, 78);
+            },
+            "S28",
+        ),
+        (
+            "committed before it is flushed",
+            |told| told.quorum(0, &[], 11),
+            "S28",
+        ),
+        (
+            "committed goes back",
+            |told| {
+                told.quorum(0, &[], 5);
+                told.quorum(0, &[], 4);
+            },
+            "S28",
+        ),
+        (
+            "the log starts where no snapshot ends",
+            |told| told.quorum(5, &[4, 6], 7),
+            "S27",
+        ),
+        (
+            "the snapshot is other metadata",
+            |told| {
+                told.quorum(0, &[], 5);
+                told.image(5, 77);
+                told.event(Event::SnapshotSeen {
+                    node: 1,
+                    offset: 5,
+                    hash: 78,
+                });
+            },
+            "S27",
+        ),
+    ]);
+}
+
+#[test]
+fn nothing_of_a_deleted_topic_comes_back() {
+    tell(&[
+        (
+            "a batch",
+            |told| {
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.append(batch(0, 4));
+            },
+            "S38",
+        ),
+        (
+            "an acknowledgement",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "S38",
+        ),
+        (
+            "records",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.fetch(0);
+            },
+            "S38",
+        ),
+        (
+            "a commit",
+            |told| {
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.committed(-1, 5);
+            },
+            "S38",
+        ),
+        (
+            "its files, in the background",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.step(|_| {});
+            },
+            "",
+        ),
+    ]);
+}

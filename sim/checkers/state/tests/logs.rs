@@ -1,0 +1,590 @@
+//! Logs, producers, restarts.
+
+use super::super::events::Batch;
+use super::{Death, Event, Recovered, Settings, a, batch, numbered, producer, tell, tell_with};
+use crate::history::Acks;
+
+#[test]
+fn a_log_is_in_order() {
+    tell(&[
+        (
+            "all is well",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 5));
+                told.commit(6);
+                told.step(|seen| seen.log_start = 3);
+                told.append(batch(6, 9));
+                told.commit(10);
+            },
+            "",
+        ),
+        (
+            "high watermark beyond the log end",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.step(|seen| seen.high_watermark = 11);
+            },
+            "S7",
+        ),
+        (
+            "high watermark goes back in one epoch",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.step(|seen| (seen.high_watermark, seen.last_stable) = (4, 4));
+            },
+            "S7",
+        ),
+        (
+            "high watermark goes back in a new life",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 5));
+                told.commit(6);
+                told.restart(Death::Kill, None, 6);
+                told.commit(6);
+            },
+            "",
+        ),
+        (
+            "committed before it is flushed, where flushing is promised",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.append(batch(5, 9));
+                told.step(|seen| {
+                    (seen.assigned_end, seen.log_end, seen.high_watermark) = (10, 10, 10);
+                });
+            },
+            "S7",
+        ),
+        (
+            "committed before it is flushed, where copies are promised",
+            |told| {
+                told.append(batch(0, 4));
+                told.write(5, 0);
+            },
+            "",
+        ),
+        (
+            "log start above the high watermark",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end, seen.log_start) = (5, 5, 5));
+            },
+            "S31",
+        ),
+        (
+            "log start goes back",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.step(|seen| seen.log_start = 3);
+                told.step(|seen| seen.log_start = 2);
+            },
+            "S31",
+        ),
+    ]);
+}
+
+#[test]
+fn offsets_and_epochs_grow() {
+    tell(&[
+        (
+            "a hole",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(6, 9));
+            },
+            "S9",
+        ),
+        (
+            "an offset twice, after it was written",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end) = (5, 5));
+                told.append(batch(0, 2));
+            },
+            "S9",
+        ),
+        (
+            "an offset twice, because the first was taken back before it was written",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(0, 2));
+                told.commit(3);
+            },
+            "",
+        ),
+        (
+            "an offset twice, after it was committed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.fetch(0);
+                told.append(batch(0, 4));
+            },
+            "S9 S10",
+        ),
+        (
+            "an older epoch",
+            |told| {
+                told.append(Batch {
+                    leader_epoch: 3,
+                    ..batch(0, 4)
+                });
+                told.append(batch(5, 9));
+            },
+            "S9",
+        ),
+        (
+            "the history of epochs says otherwise",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| seen.epochs = vec![(1, 0), (2, 3)]);
+                told.append(batch(5, 9));
+                told.commit(10);
+            },
+            "S9",
+        ),
+        (
+            "an epoch without records",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| {
+                    (seen.assigned_end, seen.log_end) = (5, 5);
+                    seen.epochs = vec![(1, 0), (2, 5), (3, 5)];
+                });
+                told.append(Batch {
+                    leader_epoch: 3,
+                    ..batch(5, 9)
+                });
+                told.commit(10);
+            },
+            "",
+        ),
+        (
+            "a leader truncates",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.step(|seen| {
+                    (seen.assigned_end, seen.log_end, seen.flushed) = (5, 5, 5);
+                    (seen.high_watermark, seen.last_stable) = (5, 5);
+                });
+            },
+            "S7 S8",
+        ),
+    ]);
+}
+
+#[test]
+fn sequences_go_on() {
+    tell(&[
+        (
+            "on and on",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 5, 5));
+                told.commit(6);
+                told.append(numbered(6, 6, 6));
+                told.commit(7);
+            },
+            "",
+        ),
+        (
+            "a batch twice",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 0));
+                told.commit(10);
+            },
+            "S14",
+        ),
+        (
+            "a hole",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 6));
+                told.commit(10);
+            },
+            "S14",
+        ),
+        (
+            "does not begin at 0",
+            |told| {
+                told.append(numbered(0, 4, 3));
+                told.commit(5);
+            },
+            "S14",
+        ),
+        (
+            "a new epoch begins at 0",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(Batch {
+                    producer_epoch: 1,
+                    ..numbered(5, 5, 0)
+                });
+                told.commit(6);
+            },
+            "",
+        ),
+        (
+            "an epoch goes back",
+            |told| {
+                told.append(Batch {
+                    producer_epoch: 1,
+                    ..numbered(0, 4, 0)
+                });
+                told.append(numbered(5, 5, 0));
+                told.commit(6);
+            },
+            "S14",
+        ),
+        (
+            "what was deleted may be forgotten",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.commit(5);
+                told.step(|seen| seen.log_start = 5);
+                told.append(numbered(5, 5, 0));
+                told.commit(6);
+            },
+            "",
+        ),
+        (
+            "a restart commits the same batches again",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.write(5, 0);
+                told.restart(Death::Power, None, 5);
+                told.commit(5);
+            },
+            "",
+        ),
+        (
+            "a duplicate is answered with where the first lies",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.commit(10);
+                told.acknowledge(
+                    Acks::All,
+                    Batch {
+                        crc: 105,
+                        ..numbered(0, 4, 5)
+                    },
+                    5,
+                );
+            },
+            "",
+        ),
+        (
+            "a duplicate is answered with where another lies",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.commit(10);
+                told.acknowledge(
+                    Acks::All,
+                    Batch {
+                        crc: 105,
+                        ..numbered(0, 4, 5)
+                    },
+                    0,
+                );
+            },
+            "S14",
+        ),
+    ]);
+    let settings = Settings {
+        sequences_start_anywhere: true,
+        ..Settings::default()
+    };
+    tell_with(
+        &settings,
+        &[
+            (
+                "a sequence wraps",
+                |told| {
+                    told.append(numbered(0, 1, i32::MAX - 1));
+                    told.append(numbered(2, 3, 0));
+                    told.append(numbered(4, 6, 2));
+                    told.commit(7);
+                },
+                "",
+            ),
+            (
+                "inside a batch",
+                |told| {
+                    told.append(numbered(0, 3, i32::MAX - 1));
+                    told.append(numbered(4, 4, 2));
+                    told.commit(5);
+                },
+                "",
+            ),
+            (
+                "a sequence wraps to the wrong number",
+                |told| {
+                    told.append(numbered(0, 1, i32::MAX - 1));
+                    told.append(numbered(2, 3, 1));
+                    told.commit(4);
+                },
+                "S14",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn producers_are_what_the_log_says() {
+    tell(&[
+        (
+            "as the log says",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.step(|seen| {
+                    seen.assigned_end = 5;
+                    seen.producers = Some(vec![producer(4, 4)]);
+                });
+            },
+            "",
+        ),
+        (
+            "another sequence",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.step(|seen| {
+                    seen.assigned_end = 5;
+                    seen.producers = Some(vec![producer(3, 4)]);
+                });
+            },
+            "S16",
+        ),
+        (
+            "forgotten",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.step(|seen| {
+                    seen.assigned_end = 5;
+                    seen.producers = Some(vec![]);
+                });
+            },
+            "S16",
+        ),
+        (
+            "a batch beyond the recovered log is remembered",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.step(|seen| (seen.assigned_end, seen.log_end, seen.flushed) = (10, 10, 5));
+                told.restart(Death::Power, None, 5);
+                told.step(|seen| seen.producers = Some(vec![producer(9, 9)]));
+            },
+            "S16",
+        ),
+        (
+            "a producer id twice",
+            |told| {
+                for _ in 0..2 {
+                    told.event(Event::ProducerIdGiven {
+                        producer_id: 7,
+                        producer_epoch: 0,
+                    });
+                }
+            },
+            "S17",
+        ),
+        (
+            "a producer id with its next epoch",
+            |told| {
+                for producer_epoch in 0..2 {
+                    told.event(Event::ProducerIdGiven {
+                        producer_id: 7,
+                        producer_epoch,
+                    });
+                }
+            },
+            "",
+        ),
+    ]);
+}
+
+#[test]
+fn a_restart_keeps_what_was_promised() {
+    tell(&[
+        (
+            "all of it",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.acknowledge(
+                    Acks::All,
+                    Batch {
+                        leader_epoch: -1,
+                        ..batch(0, 4)
+                    },
+                    0,
+                );
+                told.restart(Death::Power, Some(5), 5);
+            },
+            "",
+        ),
+        (
+            "lost with the power, though flushed and acknowledged",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+                told.restart(Death::Power, None, 0);
+            },
+            "S12 S13",
+        ),
+        (
+            "lost with the power, never flushed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.append(batch(5, 9));
+                told.step(|seen| (seen.assigned_end, seen.log_end) = (10, 10));
+                told.restart(Death::Power, Some(5), 5);
+            },
+            "",
+        ),
+        (
+            "written, and lost though only the process died",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end) = (5, 5));
+                told.restart(Death::Kill, None, 0);
+            },
+            "S13",
+        ),
+        (
+            "more than was ever appended",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.restart(Death::Power, None, 7);
+            },
+            "S13",
+        ),
+        (
+            "the broker believes flushed what is not",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DurableAt {
+                    node: 1,
+                    key: a(),
+                    end: 0,
+                });
+            },
+            "S13",
+        ),
+        (
+            "and acknowledged it",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+                told.fetch(0);
+                told.event(Event::DurableAt {
+                    node: 1,
+                    key: a(),
+                    end: 0,
+                });
+            },
+            "S10 S11 S13",
+        ),
+        (
+            "class replicated: cut to what is durable, and excused",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 5);
+                told.acknowledge(Acks::All, batch(5, 9), 5);
+                told.fetch(0);
+                told.restart(Death::Power, Some(5), 5);
+                let excused = &told.state.excused()[&a()][0];
+                assert_eq!((excused.from, excused.until), (5, 10));
+                told.append(Batch {
+                    leader_epoch: 2,
+                    crc: 9,
+                    ..batch(5, 5)
+                });
+                told.write(6, 6);
+            },
+            "",
+        ),
+        (
+            "class replicated: below what is durable nothing is excused",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 5);
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+                told.restart(Death::Power, Some(5), 0);
+            },
+            "S12 S13",
+        ),
+        (
+            "other batches than were appended",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::Recovered(Recovered {
+                    node: 1,
+                    key: a(),
+                    death: Death::Power,
+                    log_start: 0,
+                    log_end: 5,
+                    batches: Some(vec![Batch {
+                        crc: 1,
+                        ..batch(0, 4)
+                    }]),
+                    is_fenced: false,
+                }));
+            },
+            "S13",
+        ),
+        (
+            "recovered twice, to two states",
+            |told| {
+                told.event(Event::ImageRecovered { image: 1, state: 2 });
+                told.event(Event::ImageRecovered { image: 1, state: 3 });
+            },
+            "S13",
+        ),
+        (
+            "recovered twice, to one state",
+            |told| {
+                told.event(Event::ImageRecovered { image: 1, state: 2 });
+                told.event(Event::ImageRecovered { image: 1, state: 2 });
+            },
+            "",
+        ),
+        (
+            "nobody told of the opening: the first step does",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::Died {
+                    node: 1,
+                    death: Death::Kill,
+                    durable: vec![],
+                });
+                told.step(|seen| {
+                    (seen.assigned_end, seen.log_end, seen.flushed) = (0, 0, 0);
+                    (seen.high_watermark, seen.last_stable) = (0, 0);
+                });
+            },
+            "S13",
+        ),
+    ]);
+}
