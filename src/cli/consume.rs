@@ -336,6 +336,7 @@ mod tests {
     fn record() -> ConsumedRecord {
         ConsumedRecord {
             topic: "t".to_owned(),
+            topic_id: types::Uuid::ZERO,
             partition: 2,
             offset: 17,
             timestamp: 1_700_000_000_000,

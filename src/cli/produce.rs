@@ -161,6 +161,7 @@ fn record_of(arguments: &Arguments, line: &[u8]) -> Result<ProducerRecord> {
         value: bytes(value),
         headers: arguments.headers.iter().map(header).collect(),
         timestamp: None,
+        topic_id: None,
     })
 }
 

@@ -10,17 +10,34 @@ use std::time::Duration;
 
 use protocol::records::{Batch, BatchBuilder, CompressionSpec, Header, increment_sequence};
 use runtime::sync::oneshot;
-use types::{ErrorCode, Mono, NodeId, Offset, PartitionIndex, Prng, ProducerEpoch, ProducerId};
+use types::{
+    ErrorCode, Mono, NodeId, Offset, PartitionIndex, Prng, ProducerEpoch, ProducerId, Uuid,
+};
 
 use crate::backoff::Backoff;
-use crate::error::Error;
+use crate::error::{DeliveryError, Error};
 use crate::producer::RecordMetadata;
 
 /// Batches of one partition in flight at most: brokers remember that many (KIP-98).
 const IN_FLIGHT_PER_PARTITION_MAX: usize = 5;
 
-pub(crate) type PartitionKey = (String, PartitionIndex);
-pub(crate) type DeliverySender = oneshot::Sender<Result<RecordMetadata, Error>>;
+pub(crate) type DeliverySender = oneshot::Sender<Result<RecordMetadata, DeliveryError>>;
+
+/// A partition of one topic, not of another that has its name later.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartitionKey {
+    pub(crate) topic: String,
+    pub(crate) partition: PartitionIndex,
+    /// Zero if the cluster has no ids.
+    pub(crate) topic_id: Uuid,
+}
+
+impl PartitionKey {
+    /// Whether the topic that now has the name is the one meant.
+    pub(crate) fn is_of(&self, topic_id: Uuid) -> bool {
+        topic_id == self.topic_id || topic_id == Uuid::ZERO || self.topic_id == Uuid::ZERO
+    }
+}
 
 /// Settings that decide when a batch leaves.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +57,8 @@ pub(crate) struct PendingBatch {
     content: Content,
     /// Of the first record, once attempted.
     pub(crate) sequence: Option<i32>,
+    /// Attempts that left, or may have left, this process.
+    attempts: u32,
     /// Whether an attempt ended without the broker's word.
     is_uncertain: bool,
     created: Mono,
@@ -167,9 +186,28 @@ pub(crate) enum Attempt {
     Appended {
         base_offset: Offset,
         log_append_time_ms: Option<i64>,
+        log_start_offset: Option<Offset>,
     },
-    /// Failed; `is_uncertain` if the broker may have appended it all the same.
-    Failed { error: Error, is_uncertain: bool },
+    /// Failed.
+    Failed { error: Error, fate: Fate },
+}
+
+/// Where a batch was appended.
+struct Place {
+    base_offset: Offset,
+    log_append_time_ms: Option<i64>,
+    log_start_offset: Option<Offset>,
+}
+
+/// What is known of a batch whose attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Nothing of it was handed to a connection.
+    NeverLeft,
+    /// The broker says that it did not append it.
+    Refused,
+    /// The broker may have appended it.
+    Unknown,
 }
 
 /// All of a producer's batches.
@@ -241,6 +279,7 @@ impl Accumulator {
             queue.batches.push_back(PendingBatch {
                 content: Content::Open(builder),
                 sequence: None,
+                attempts: 0,
                 is_uncertain: false,
                 created: now,
                 buffered_bytes: 0,
@@ -435,15 +474,19 @@ impl Accumulator {
             Attempt::Appended {
                 base_offset,
                 log_append_time_ms,
+                log_start_offset,
             } => {
                 queue.backoff = fresh_backoff;
-                self.deliver(key, batch, base_offset, log_append_time_ms);
+                let place = Place {
+                    base_offset,
+                    log_append_time_ms,
+                    log_start_offset,
+                };
+                self.deliver(key, batch, &place);
             }
-            Attempt::Failed {
-                error,
-                is_uncertain,
-            } => {
-                batch.is_uncertain |= is_uncertain;
+            Attempt::Failed { error, fate } => {
+                batch.is_uncertain |= fate == Fate::Unknown;
+                batch.attempts += u32::from(fate != Fate::NeverLeft);
                 if error.is_retriable() || queue.explains(&batch, &error) {
                     queue.retry_at = now + queue.backoff.next(prng);
                     batch.last_error = Some(error);
@@ -469,31 +512,32 @@ impl Accumulator {
             self.is_resetting = true;
         }
         self.forget(&batch);
+        let failed = DeliveryError {
+            error: error.clone(),
+            attempts: batch.attempts,
+            is_uncertain: batch.is_uncertain,
+        };
         for (_, delivery) in batch.deliveries {
             // Whoever dropped its delivery does not want to know.
-            let _ = delivery.send(Err(error.clone()));
+            let _ = delivery.send(Err(failed.clone()));
         }
     }
 
-    fn deliver(
-        &mut self,
-        key: &PartitionKey,
-        batch: PendingBatch,
-        base_offset: Offset,
-        log_append_time_ms: Option<i64>,
-    ) {
+    fn deliver(&mut self, key: &PartitionKey, batch: PendingBatch, place: &Place) {
         self.forget(&batch);
         for (index, (timestamp, delivery)) in batch.deliveries.into_iter().enumerate() {
-            let offset = if base_offset < 0 {
+            let offset = if place.base_offset < 0 {
                 None
             } else {
-                Some(base_offset + index as Offset)
+                Some(place.base_offset + index as Offset)
             };
             let metadata = RecordMetadata {
-                topic: key.0.clone(),
-                partition: key.1,
+                topic: key.topic.clone(),
+                topic_id: key.topic_id,
+                partition: key.partition,
                 offset,
-                timestamp: log_append_time_ms.unwrap_or(timestamp),
+                timestamp: place.log_append_time_ms.unwrap_or(timestamp),
+                log_start_offset: place.log_start_offset,
             };
             // Whoever dropped its delivery does not want to know.
             let _ = delivery.send(Ok(metadata));

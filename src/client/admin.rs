@@ -158,6 +158,41 @@ impl Client {
         Ok(results.collect())
     }
 
+    /// Removes topics by their ids, so that no later topic of the same name can be meant.
+    ///
+    /// # Errors
+    /// Those of the request; each topic has its own result. [`Error::Invalid`] if the broker takes names only.
+    pub async fn delete_topics_by_id(
+        &self,
+        ids: &[Uuid],
+    ) -> Result<BTreeMap<Uuid, Result<(), Error>>, Error> {
+        let state = |&topic_id: &Uuid| DeleteTopicState {
+            name: None,
+            topic_id,
+            ..DeleteTopicState::default()
+        };
+        let request = DeleteTopicsRequest {
+            topics: ids.iter().map(state).collect(),
+            timeout_ms: self.api_timeout_ms(),
+            ..DeleteTopicsRequest::default()
+        };
+        let response = self
+            .retry(async || {
+                let connection = self.any_connection().await?;
+                if connection.version::<DeleteTopicsRequest>()? < 6 {
+                    return Err(Error::Invalid("the broker deletes topics by name only"));
+                }
+                connection.send(&request).await
+            })
+            .await?;
+        self.expire_metadata();
+        let results = response.responses.into_iter().map(|topic| {
+            let result = Error::check_with(topic.error_code, topic.error_message);
+            (topic.topic_id, result)
+        });
+        Ok(results.collect())
+    }
+
     /// Gives topics more partitions: by name, how many they shall have.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use protocol::Request;
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::{
     FindCoordinatorRequest, FindCoordinatorResponse, MetadataRequest, MetadataResponse,
 };
+use protocol::{ApiKey, Request};
 use runtime::Clock;
 use runtime::sync::Semaphore;
 use runtime::time::sleep;
@@ -17,7 +17,7 @@ use types::{ErrorCode, Mono, NodeId, PartitionIndex, Prng};
 
 use crate::backoff::Backoff;
 use crate::config::ClientConfig;
-use crate::connection::{Connection, ConnectionOptions};
+use crate::connection::{Connection, ConnectionOptions, Sent};
 use crate::error::Error;
 use crate::metadata::{BrokerAddress, Leader, Metadata, TopicMetadata, missing};
 
@@ -64,6 +64,7 @@ struct Inner {
     wanted: RefCell<BTreeSet<String>>,
     slots: RefCell<BTreeMap<(Endpoint, Lane), Rc<Slot>>>,
     coordinators: RefCell<BTreeMap<(CoordinatorKind, String), NodeId>>,
+    sent: Sent,
 }
 
 /// Where a connection leads.
@@ -102,6 +103,7 @@ impl Client {
                 wanted: RefCell::default(),
                 slots: RefCell::default(),
                 coordinators: RefCell::default(),
+                sent: Sent::default(),
             }),
         }
     }
@@ -119,6 +121,12 @@ impl Client {
     /// A stream of random numbers of its own for `purpose`.
     pub fn fork_prng(&self, purpose: &str) -> Prng {
         self.inner.prng.borrow_mut().fork(purpose)
+    }
+
+    /// How many requests of this API the client and its clones have handed to connections: tells an operation that
+    /// was tried once from one that was tried again.
+    pub fn requests_sent(&self, api: ApiKey) -> u64 {
+        self.inner.sent.of(api)
     }
 
     /// What is known of the cluster now. Do not hold it across an await.
@@ -177,6 +185,7 @@ impl Client {
             request_timeout_ms: config.request_timeout_ms,
             frame_bytes_max: config.frame_bytes_max,
             in_flight_max: config.in_flight_max,
+            sent: self.inner.sent.clone(),
         };
         let connection = Rc::new(Connection::open(host, port, options).await?);
         *slot.connection.borrow_mut() = Some(Rc::clone(&connection));

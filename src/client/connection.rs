@@ -45,6 +45,23 @@ pub struct ConnectionOptions {
     pub frame_bytes_max: usize,
     /// Requests in flight at most; more wait.
     pub in_flight_max: usize,
+    /// Where the requests are counted; connections may share it.
+    pub sent: Sent,
+}
+
+/// How many requests of each API were handed to connections.
+#[derive(Clone, Debug, Default)]
+pub struct Sent(Rc<RefCell<BTreeMap<i16, u64>>>);
+
+impl Sent {
+    /// Requests of this API so far.
+    pub fn of(&self, api: ApiKey) -> u64 {
+        self.0.borrow().get(&api.code()).copied().unwrap_or(0)
+    }
+
+    fn count(&self, api: ApiKey) {
+        *self.0.borrow_mut().entry(api.code()).or_default() += 1;
+    }
 }
 
 /// A connection to a broker, its versions negotiated. When it breaks, all requests in flight fail and it stays broken.
@@ -268,6 +285,7 @@ impl Connection {
         let permit = self.requests.reserve().await.map_err(|_| self.reason())?;
         self.check_alive()?;
         permit.send(self.encode(request, version)?.1);
+        self.shared.options.sent.count(R::KEY);
         Ok(())
     }
 
@@ -291,6 +309,7 @@ impl Connection {
         let timeout_ms = timeout_ms.unwrap_or(self.shared.options.request_timeout_ms);
         self.shared.expect(correlation_id, timeout_ms, reply);
         permit.send(frame);
+        self.shared.options.sent.count(R::KEY);
         Ok(answer)
     }
 

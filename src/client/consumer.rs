@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use protocol::messages::fetch_response::PartitionData;
@@ -12,18 +13,21 @@ use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::wire::Records;
 use runtime::sync::select;
 use runtime::time::sleep_until;
-use types::{ErrorCode, LeaderEpoch, Mono, NodeId, Offset};
+use types::{ErrorCode, LeaderEpoch, Mono, NodeId, Offset, Uuid};
 
 use crate::client::{Client, Lane};
 use crate::connection::Reply;
 use crate::error::Error;
 use crate::fetched::read_records;
 use crate::group::Membership;
+use crate::metadata::Leader;
+use crate::observer::Observers;
 use crate::offsets::CommittedOffset;
 use crate::session::{Session, Wanted};
 
 pub use crate::fetched::ConsumedRecord;
 pub use crate::group::GroupConfig;
+pub use crate::observer::{Answered, Observer, PartitionOfTopic};
 pub use crate::offsets::{IsolationLevel, NamedPartition, OffsetSpec};
 
 /// How much longer than its wait a fetch may take, in milliseconds.
@@ -84,6 +88,8 @@ struct Position {
     /// Whether the committed offset counts no more, so that the reset decides.
     must_reset: bool,
     leader_epoch: LeaderEpoch,
+    /// The topic in which it stands, zero until it is known.
+    topic_id: Uuid,
     /// No fetch before this.
     retry_at: Mono,
 }
@@ -93,6 +99,7 @@ impl Position {
         offset: None,
         must_reset: false,
         leader_epoch: -1,
+        topic_id: Uuid::ZERO,
         retry_at: Mono::START,
     };
 }
@@ -107,6 +114,9 @@ pub struct Consumer {
     sessions: BTreeMap<NodeId, Session>,
     membership: Option<Membership>,
     next_auto_commit: Mono,
+    observers: Observers,
+    /// What the next poll fails with: records of the same answer were given first.
+    failure: Option<Error>,
 }
 
 /// A fetch whose answer is awaited, with the offsets that it asked for.
@@ -127,7 +137,46 @@ impl Consumer {
             sessions: BTreeMap::new(),
             membership: None,
             next_auto_commit: Mono::START,
+            observers: Observers::default(),
+            failure: None,
         }
+    }
+
+    /// Tells `observer` of rebalances, answers and resets from now on.
+    pub fn observe(&mut self, observer: Rc<dyn Observer>) {
+        self.observers.add(observer);
+    }
+
+    /// The generation of the group in which the consumer has a place, if it has one.
+    pub fn generation(&self) -> Option<i32> {
+        let generation = self.membership.as_ref().map(Membership::generation);
+        generation.filter(|&generation| generation >= 0)
+    }
+
+    /// The partition with the id of its topic as this consumer reads it.
+    fn identified(&self, partition: &NamedPartition) -> PartitionOfTopic {
+        let position = self.positions.get(partition);
+        let known = position.map_or(Uuid::ZERO, |position| position.topic_id);
+        let topic_id = if known == Uuid::ZERO {
+            let metadata = self.client.metadata();
+            let topic = metadata.topics.get(&partition.0);
+            topic.map_or(Uuid::ZERO, |topic| topic.id)
+        } else {
+            known
+        };
+        PartitionOfTopic {
+            topic: partition.0.clone(),
+            topic_id,
+            partition: partition.1,
+        }
+    }
+
+    /// The partitions that are read, with the ids of their topics.
+    pub fn partitions(&self) -> Vec<PartitionOfTopic> {
+        let partitions = self.positions.keys();
+        partitions
+            .map(|partition| self.identified(partition))
+            .collect()
     }
 
     /// Reads these partitions from now on and no others, without taking part in a group.
@@ -144,8 +193,14 @@ impl Consumer {
         let group = self.config.group.clone();
         let group = group.ok_or(Error::Invalid("a subscription needs a group"))?;
         let topics = topics.iter().map(|&topic| topic.to_owned()).collect();
-        self.membership = Some(Membership::new(&self.client, group, topics));
-        self.set_partitions(&[]);
+        match &mut self.membership {
+            // A member stays one: what it had is taken away when it joins anew.
+            Some(membership) => membership.set_topics(topics),
+            None => {
+                self.membership = Some(Membership::new(&self.client, group, topics));
+                self.set_partitions(&[]);
+            }
+        }
         Ok(())
     }
 
@@ -174,6 +229,7 @@ impl Consumer {
             .ok_or(Error::Invalid("the partition is not assigned"))?;
         *position = Position {
             offset: Some(offset),
+            topic_id: position.topic_id,
             ..Position::UNKNOWN
         };
         Ok(())
@@ -193,6 +249,9 @@ impl Consumer {
     /// # Errors
     /// What trying again cannot cure. The consumer may go on.
     pub async fn poll(&mut self, timeout_ms: u64) -> Result<Vec<ConsumedRecord>, Error> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         let millis = i64::try_from(timeout_ms).unwrap_or(i64::MAX);
         let deadline = self.client.clock().mono().plus_millis(millis);
         loop {
@@ -281,13 +340,17 @@ impl Consumer {
         if may_commit {
             self.commit_as_member().await?;
         }
+        let revoked = self.partitions();
         let Some(membership) = &mut self.membership else {
             return Ok(());
         };
-        let assigned = membership.join().await?;
-        // Somebody else may have read on in the meantime.
+        self.observers.revoked(membership.generation(), &revoked);
+        // Somebody else may read on in the meantime.
         self.positions.clear();
+        let assigned = membership.join().await?;
+        let generation = membership.generation();
         self.set_partitions(&assigned);
+        self.observers.assigned(generation, &self.partitions());
         Ok(())
     }
 
@@ -482,6 +545,10 @@ impl Consumer {
                     continue;
                 }
             };
+            if self.is_replaced(&key, &leader) {
+                self.start_over(&key);
+                continue;
+            }
             if !self.fetches.contains_key(&leader.node) {
                 let partition = Wanted {
                     topic_id: leader.topic_id,
@@ -496,6 +563,28 @@ impl Consumer {
             }
         }
         Ok(wanted)
+    }
+
+    /// Whether the position stands in a topic that was deleted and made again. Takes note of the topic if not.
+    fn is_replaced(&mut self, key: &NamedPartition, leader: &Leader) -> bool {
+        let Some(position) = self.positions.get_mut(key) else {
+            return false;
+        };
+        let is_other = position.topic_id != Uuid::ZERO && position.topic_id != leader.topic_id;
+        if !is_other {
+            position.topic_id = leader.topic_id;
+        }
+        is_other
+    }
+
+    /// Gives up the position: the reset decides where to go on.
+    fn start_over(&mut self, key: &NamedPartition) {
+        self.observers.reset(&self.identified(key));
+        let position = Position {
+            must_reset: true,
+            ..Position::UNKNOWN
+        };
+        self.positions.insert(key.clone(), position);
     }
 
     fn fetch_request(
@@ -562,6 +651,7 @@ impl Consumer {
             session.answered(response.session_id);
         }
         let mut records = Vec::new();
+        let mut failure = None;
         for topic in response.responses {
             // Since version 13 topics go by their ids.
             let name = if topic.topic.is_empty() {
@@ -583,12 +673,32 @@ impl Consumer {
                     .and_then(|position| position.offset);
                 if let Some(&from) = asked.get(&key)
                     && position == Some(from)
+                    && self.is_meant(&key, topic.topic_id)
                 {
-                    records.append(&mut self.take_partition(&key, from, partition)?);
+                    match self.take_partition(&key, from, partition) {
+                        Ok(mut taken) => records.append(&mut taken),
+                        Err(error) => failure = failure.or(Some(error)),
+                    }
                 }
             }
         }
-        Ok(records)
+        match failure {
+            Some(error) if records.is_empty() => Err(error),
+            failure => {
+                self.failure = failure;
+                Ok(records)
+            }
+        }
+    }
+
+    /// Whether an answer about the topic with this id, zero if the version has none, is about the partition's topic.
+    fn is_meant(&self, key: &NamedPartition, topic_id: Uuid) -> bool {
+        let position = self.positions.get(key);
+        position.is_some_and(|position| {
+            topic_id == Uuid::ZERO
+                || position.topic_id == Uuid::ZERO
+                || topic_id == position.topic_id
+        })
     }
 
     fn take_partition(
@@ -601,22 +711,27 @@ impl Consumer {
             if error.code() == Some(ErrorCode::OffsetOutOfRange)
                 && self.config.offset_reset != OffsetReset::None
             {
-                let position = Position {
-                    must_reset: true,
-                    ..Position::UNKNOWN
-                };
-                self.positions.insert(key.clone(), position);
+                self.start_over(key);
                 return Ok(Vec::new());
             }
             self.delay([key].into_iter());
             self.heed(error)?;
             return Ok(Vec::new());
         }
+        let partition = self.identified(key);
+        let topic_id = partition.topic_id;
+        let known = |offset: Offset| (offset >= 0).then_some(offset);
+        self.observers.answered(&Answered {
+            partition,
+            log_start_offset: known(answer.log_start_offset),
+            last_stable_offset: known(answer.last_stable_offset),
+            high_watermark: known(answer.high_watermark),
+        });
         let Some(Records::Bytes(bytes)) = answer.records else {
             return Ok(Vec::new());
         };
         let aborted = answer.aborted_transactions.unwrap_or_default();
-        let fetched = read_records(key, bytes, from, self.config.isolation, &aborted)?;
+        let fetched = read_records(key, topic_id, bytes, from, self.config.isolation, &aborted)?;
         if let (Some(next), Some(position)) = (fetched.next_offset, self.positions.get_mut(key)) {
             position.offset = Some(next.max(from));
             position.leader_epoch = fetched.leader_epoch.unwrap_or(position.leader_epoch);

@@ -60,9 +60,37 @@ pub enum Error {
     /// The caller asked for something that cannot be.
     #[error("{0}")]
     Invalid(&'static str),
+    /// The topic was deleted, and another one has its name now.
+    #[error("topic {0} was deleted and made again")]
+    Replaced(String),
     /// The producer, consumer or client was closed.
     #[error("closed")]
     Closed,
+}
+
+/// Why a record was not delivered, and what is known of its fate.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{error}")]
+pub struct DeliveryError {
+    /// What the last attempt ended with.
+    pub error: Error,
+    /// How many requests that hold the record left, or may have left, this process; with 0 it was certainly not appended.
+    pub attempts: u32,
+    /// Whether one of them ended without the broker's word that nothing was appended.
+    pub is_uncertain: bool,
+}
+
+impl DeliveryError {
+    /// The broker's code, if the last attempt ended with one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        self.error.code()
+    }
+}
+
+impl From<DeliveryError> for Error {
+    fn from(failed: DeliveryError) -> Error {
+        failed.error
+    }
 }
 
 impl Error {

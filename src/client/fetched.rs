@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use protocol::messages::fetch_response::AbortedTransaction;
 use protocol::records::{Batch, BatchError, ControlRecordType, Header, ParsedControlType, batches};
-use types::{LeaderEpoch, Offset, PartitionIndex, ProducerId};
+use types::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Uuid};
 
 use crate::error::Error;
 use crate::offsets::{IsolationLevel, NamedPartition};
@@ -15,6 +15,8 @@ use crate::offsets::{IsolationLevel, NamedPartition};
 pub struct ConsumedRecord {
     /// The topic's name.
     pub topic: String,
+    /// The topic's id, zero if the cluster has none.
+    pub topic_id: Uuid,
     /// The partition.
     pub partition: PartitionIndex,
     /// The record's offset.
@@ -48,6 +50,7 @@ pub(crate) struct Fetched {
 /// Whatever is wrong with a whole batch.
 pub(crate) fn read_records(
     partition: &NamedPartition,
+    topic_id: Uuid,
     bytes: Bytes,
     from: Offset,
     isolation: IsolationLevel,
@@ -74,6 +77,7 @@ pub(crate) fn read_records(
             }
             fetched.records.push(ConsumedRecord {
                 topic: partition.0.clone(),
+                topic_id,
                 partition: partition.1,
                 offset: record.offset,
                 timestamp: record.timestamp,
@@ -186,7 +190,15 @@ mod tests {
             })
             .collect();
         let partition = ("t".to_owned(), 0);
-        read_records(&partition, bytes.concat().into(), from, isolation, &aborted).unwrap()
+        read_records(
+            &partition,
+            Uuid::ZERO,
+            bytes.concat().into(),
+            from,
+            isolation,
+            &aborted,
+        )
+        .unwrap()
     }
 
     fn offsets(fetched: &Fetched) -> Vec<Offset> {
@@ -230,7 +242,7 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         let partition = ("t".to_owned(), 0);
         let isolation = IsolationLevel::ReadUncommitted;
-        let result = read_records(&partition, bytes.into(), 0, isolation, &[]);
+        let result = read_records(&partition, Uuid::ZERO, bytes.into(), 0, isolation, &[]);
         assert!(matches!(result, Err(Error::Records(_))), "{result:?}");
     }
 }

@@ -124,6 +124,12 @@ impl Membership {
         }
     }
 
+    /// Asks for other topics, with the next join.
+    pub(crate) fn set_topics(&mut self, topics: Vec<String>) {
+        self.topics = topics;
+        self.state.demand_join();
+    }
+
     /// Whether the member must join before it goes on.
     pub(crate) fn must_join(&self) -> bool {
         self.state.must_join.get()
@@ -146,6 +152,11 @@ impl Membership {
     /// Whether the member has a place in a generation.
     pub(crate) fn is_joined(&self) -> bool {
         self.state.generation.get() >= 0
+    }
+
+    /// The generation in which the member has its place, -1 if it has none.
+    pub(crate) fn generation(&self) -> i32 {
+        self.state.generation.get()
     }
 
     pub(crate) fn committer(&self) -> Committer {

@@ -2,7 +2,7 @@
 //!
 //! * [`Connection`]: one pipelined connection to one broker.
 //! * [`Client`]: a cluster: its metadata, routing to leaders and coordinators, retries.
-//! * [`Producer`], [`Consumer`],.
+//! * [`Producer`], [`Consumer`].
 //!
 //! Everything lives on one core: nothing here is `Send`, and background work is tasks of the core. Time comes from a
 //! [`runtime::Clock`], jitter from a seeded stream, so that a client behaves the same in a simulation run again.
@@ -23,6 +23,7 @@ mod live;
 pub mod metadata;
 #[cfg(test)]
 mod mock;
+mod observer;
 pub mod offsets;
 mod partitioner;
 pub mod producer;
@@ -33,9 +34,10 @@ mod tests;
 
 pub use client::{Client, CoordinatorKind, Lane};
 pub use config::ClientConfig;
-pub use connection::{Connection, ConnectionOptions, Reply};
+pub use connection::{Connection, ConnectionOptions, Reply, Sent};
 pub use consumer::{Consumer, ConsumerConfig};
 pub use error::Error;
 pub use group::assigned_partitions;
+pub use error::{DeliveryError, Error};
 pub use metadata::Metadata;
 pub use producer::{Producer, ProducerConfig};

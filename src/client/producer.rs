@@ -17,11 +17,12 @@ use protocol::records::{Compression, CompressionSpec, Header};
 use runtime::sync::{Notify, oneshot};
 use runtime::task::JoinHandle;
 use runtime::time::timeout;
-use types::{NodeId, Offset, PartitionIndex, Prng};
+use types::{ErrorCode, NodeId, Offset, PartitionIndex, Prng, Uuid};
 
 use crate::accumulator::{Accumulator, BatchPolicy, PartitionKey, RecordParts};
 use crate::client::Client;
-use crate::error::Error;
+use crate::error::{DeliveryError, Error};
+use crate::metadata::missing;
 use crate::partitioner::partition_of_key;
 use crate::sender;
 
@@ -97,6 +98,8 @@ pub struct ProducerRecord {
     pub headers: Vec<Header>,
     /// Milliseconds since 1970; now, if none.
     pub timestamp: Option<i64>,
+    /// The topic's id, for who must not write to another topic of that name; if none, the one known at the time.
+    pub topic_id: Option<Uuid>,
 }
 
 /// Where a record was appended.
@@ -104,26 +107,35 @@ pub struct ProducerRecord {
 pub struct RecordMetadata {
     /// The topic's name.
     pub topic: String,
+    /// The topic's id, zero if the cluster has none.
+    pub topic_id: Uuid,
     /// The partition.
     pub partition: PartitionIndex,
     /// The offset; none if the broker did not say: with [`Acks::None`], or of an old duplicate.
     pub offset: Option<Offset>,
     /// The record's timestamp, or the log's own if the topic has it so.
     pub timestamp: i64,
+    /// Where the log began at that moment, if the broker said so.
+    pub log_start_offset: Option<Offset>,
 }
 
 /// What becomes of a record. Dropping it does not take the record back.
 #[derive(Debug)]
 pub struct Delivery {
-    outcome: oneshot::Receiver<Result<RecordMetadata, Error>>,
+    outcome: oneshot::Receiver<Result<RecordMetadata, DeliveryError>>,
 }
 
 impl Future for Delivery {
-    type Output = Result<RecordMetadata, Error>;
+    type Output = Result<RecordMetadata, DeliveryError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = std::task::ready!(Pin::new(&mut self.outcome).poll(cx));
-        Poll::Ready(outcome.unwrap_or(Err(Error::Closed)))
+        let closed = DeliveryError {
+            error: Error::Closed,
+            attempts: 1,
+            is_uncertain: true,
+        };
+        Poll::Ready(outcome.unwrap_or(Err(closed)))
     }
 }
 
@@ -191,11 +203,13 @@ impl Producer {
         Ok(Producer { shared })
     }
 
-    /// Takes the record over, waiting for metadata and for room.
+    /// Takes the record over, waiting for metadata and for room. From now on it belongs to one topic by its id: if that
+    /// is deleted and made again, the record fails with `UNKNOWN_TOPIC_ID` instead of going to the new one.
     ///
     /// # Errors
     /// Those of the metadata, [`Error::TimedOut`] if there was no room in time, [`Error::Invalid`] if the record is
-    /// larger than the buffer or its partition does not exist, [`Error::Closed`].
+    /// larger than the buffer or its partition does not exist, `UNKNOWN_TOPIC_ID` if the topic has another id than the
+    /// record asks for, [`Error::Closed`]. Nothing of the record has left then.
     pub async fn send(&self, record: ProducerRecord) -> Result<Delivery, Error> {
         let shared = &self.shared;
         let count = self.partition_count(&record.topic).await?;
@@ -208,10 +222,15 @@ impl Producer {
         };
         self.wait_for_room(parts.size_bytes()).await?;
         let partition = self.choose_partition(&record, count)?;
+        let topic_id = self.topic_id(&record)?;
         let (sender, outcome) = oneshot::channel();
         shared.accumulator.borrow_mut().append(
             shared.client.clock().mono(),
-            (record.topic.clone(), partition),
+            PartitionKey {
+                topic: record.topic.clone(),
+                partition,
+                topic_id,
+            },
             &parts,
             sender,
         );
@@ -224,7 +243,18 @@ impl Producer {
     /// # Errors
     /// Those of [`Producer::send`] and of the delivery.
     pub async fn send_and_wait(&self, record: ProducerRecord) -> Result<RecordMetadata, Error> {
-        self.send(record).await?.await
+        Ok(self.send(record).await?.await?)
+    }
+
+    /// The id of the topic that the record goes to.
+    fn topic_id(&self, record: &ProducerRecord) -> Result<Uuid, Error> {
+        let metadata = self.shared.client.metadata();
+        let known = metadata.topics.get(&record.topic);
+        let known = known.map_or(Uuid::ZERO, |topic| topic.id);
+        match record.topic_id {
+            Some(wanted) if wanted != known => Err(missing(ErrorCode::UnknownTopicId)),
+            _ => Ok(known),
+        }
     }
 
     /// How many partitions the topic has, as far as is known: what is old is good enough here, so that records are
@@ -286,7 +316,11 @@ impl Producer {
         }
         let mut sticky = self.shared.sticky.borrow_mut();
         if let Some(&partition) = sticky.get(&record.topic) {
-            let key: PartitionKey = (record.topic.clone(), partition);
+            let key = PartitionKey {
+                topic: record.topic.clone(),
+                partition,
+                topic_id: self.topic_id(record)?,
+            };
             if self.shared.accumulator.borrow().has_open_batch(&key) {
                 return Ok(partition);
             }

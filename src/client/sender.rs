@@ -14,11 +14,11 @@ use runtime::task::spawn_local;
 use runtime::time::{sleep, sleep_until};
 use types::{ErrorCode, Mono, NodeId, PartitionIndex, Uuid};
 
-use crate::accumulator::{Attempt, PartitionKey, PendingBatch};
+use crate::accumulator::{Attempt, Fate, PartitionKey, PendingBatch};
 use crate::client::Lane;
 use crate::connection::Reply;
 use crate::error::Error;
-use crate::metadata::Metadata;
+use crate::metadata::{Leader, Metadata};
 use crate::producer::{Acks, Shared};
 
 /// Starts the producer's tasks.
@@ -82,7 +82,7 @@ async fn find_leaders(shared: &Rc<Shared>) -> bool {
     let waiting = shared.accumulator.borrow().waiting_partitions();
     let mut all_known = true;
     for key in waiting {
-        match shared.client.leader(&key.0, key.1).await {
+        match leader(shared, &key).await {
             Ok(leader) => ensure_worker(shared, leader.node),
             Err(error) => {
                 all_known = false;
@@ -91,6 +91,15 @@ async fn find_leaders(shared: &Rc<Shared>) -> bool {
         }
     }
     all_known
+}
+
+/// Where the partition is led, unless its topic is gone for good: another one has its name.
+async fn leader(shared: &Shared, key: &PartitionKey) -> Result<Leader, Error> {
+    let leader = shared.client.leader(&key.topic, key.partition).await?;
+    if !key.is_of(leader.topic_id) {
+        return Err(Error::Replaced(key.topic.clone()));
+    }
+    Ok(leader)
 }
 
 fn give_up_if_final(shared: &Shared, key: Option<&PartitionKey>, error: &Error) {
@@ -159,7 +168,10 @@ async fn first_answer(in_flight: &mut VecDeque<InFlight>) -> Result<ProduceRespo
 }
 
 fn leader_of<'a>(metadata: &'a Metadata) -> impl Fn(&PartitionKey) -> Option<NodeId> + 'a {
-    |key| Some(metadata.leader(&key.0, key.1).ok()?.node)
+    |key| {
+        let leader = metadata.leader(&key.topic, key.partition).ok()?;
+        key.is_of(leader.topic_id).then_some(leader.node)
+    }
 }
 
 fn drain(shared: &Shared, node: NodeId) -> Vec<(PartitionKey, PendingBatch)> {
@@ -197,6 +209,7 @@ async fn send(
                 let attempt = Attempt::Appended {
                     base_offset: -1,
                     log_append_time_ms: None,
+                    log_start_offset: None,
                 };
                 decide(shared, &key, batch, attempt);
             }
@@ -205,26 +218,23 @@ async fn send(
         }
         Err(error) => {
             // Nothing left this process.
-            fail_all(shared, batches, &error, false);
+            fail_all(shared, batches, &error, Fate::NeverLeft);
             None
         }
     }
 }
 
 fn produce_request(shared: &Shared, batches: &[(PartitionKey, PendingBatch)]) -> ProduceRequest {
-    let metadata = shared.client.metadata();
-    let mut topics: BTreeMap<&str, TopicProduceData> = BTreeMap::new();
-    for ((topic, partition), batch) in batches {
-        let data = topics.entry(topic).or_insert_with(|| TopicProduceData {
-            name: topic.clone(),
-            topic_id: metadata
-                .topics
-                .get(topic)
-                .map_or(Uuid::ZERO, |topic| topic.id),
+    let mut topics: BTreeMap<(&str, Uuid), TopicProduceData> = BTreeMap::new();
+    for (key, batch) in batches {
+        let entry = topics.entry((&key.topic, key.topic_id));
+        let data = entry.or_insert_with(|| TopicProduceData {
+            name: key.topic.clone(),
+            topic_id: key.topic_id,
             ..TopicProduceData::default()
         });
         data.partition_data.push(PartitionProduceData {
-            index: *partition,
+            index: key.partition,
             records: Some(Records::Bytes(batch.batch().bytes().clone())),
             ..PartitionProduceData::default()
         });
@@ -245,15 +255,21 @@ fn finish(
 ) {
     let response = match answer {
         Ok(response) => response,
-        Err(error) => return fail_all(shared, batches, &error, true),
+        Err(error) => return fail_all(shared, batches, &error, Fate::Unknown),
     };
-    let mut answers = by_partition(shared, response);
+    let mut answers = by_partition(response);
     for (key, batch) in batches {
-        let attempt = match answers.remove(&key) {
+        // Since version 13 topics go by their ids.
+        let named = (key.topic.clone(), Uuid::ZERO, key.partition);
+        let identified = (String::new(), key.topic_id, key.partition);
+        let answer = answers
+            .remove(&named)
+            .or_else(|| answers.remove(&identified));
+        let attempt = match answer {
             Some(answer) => judge(answer),
             None => Attempt::Failed {
                 error: Error::Incomplete("a partition of the request"),
-                is_uncertain: true,
+                fate: Fate::Unknown,
             },
         };
         if let Attempt::Failed { error, .. } = &attempt
@@ -266,24 +282,15 @@ fn finish(
     after(shared);
 }
 
+/// The answers by topic, as the version names it, and partition.
 fn by_partition(
-    shared: &Shared,
     response: ProduceResponse,
-) -> BTreeMap<(String, PartitionIndex), PartitionProduceResponse> {
-    let metadata = shared.client.metadata();
+) -> BTreeMap<(String, Uuid, PartitionIndex), PartitionProduceResponse> {
     let mut answers = BTreeMap::new();
     for topic in response.responses {
-        // Since version 13 topics go by their ids.
-        let name = if topic.name.is_empty() {
-            metadata
-                .topic_name(topic.topic_id)
-                .unwrap_or_default()
-                .to_owned()
-        } else {
-            topic.name
-        };
         for partition in topic.partition_responses {
-            answers.insert((name.clone(), partition.index), partition);
+            let key = (topic.name.clone(), topic.topic_id, partition.index);
+            answers.insert(key, partition);
         }
     }
     answers
@@ -293,6 +300,7 @@ fn judge(answer: PartitionProduceResponse) -> Attempt {
     let appended = |base_offset| Attempt::Appended {
         base_offset,
         log_append_time_ms: (answer.log_append_time_ms >= 0).then_some(answer.log_append_time_ms),
+        log_start_offset: (answer.log_start_offset >= 0).then_some(answer.log_start_offset),
     };
     let message = answer
         .error_message
@@ -303,18 +311,24 @@ fn judge(answer: PartitionProduceResponse) -> Attempt {
         // It was appended before, so long ago that the broker does not know where.
         Err(error) if error.code() == Some(ErrorCode::DuplicateSequenceNumber) => appended(-1),
         Err(error) => Attempt::Failed {
-            is_uncertain: matches!(
-                error.code(),
-                None | Some(
-                    ErrorCode::RequestTimedOut
-                        | ErrorCode::NotEnoughReplicasAfterAppend
-                        | ErrorCode::UnknownServerError
-                        | ErrorCode::NotLeaderOrFollower
-                        | ErrorCode::KafkaStorageError
-                )
-            ),
+            fate: fate(&error),
             error,
         },
+    }
+}
+
+/// What an answer with this error says of the batch.
+fn fate(error: &Error) -> Fate {
+    match error.code() {
+        None
+        | Some(
+            ErrorCode::RequestTimedOut
+            | ErrorCode::NotEnoughReplicasAfterAppend
+            | ErrorCode::UnknownServerError
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::KafkaStorageError,
+        ) => Fate::Unknown,
+        Some(_) => Fate::Refused,
     }
 }
 
@@ -331,17 +345,14 @@ fn fail_all(
     shared: &Shared,
     batches: Vec<(PartitionKey, PendingBatch)>,
     error: &Error,
-    is_uncertain: bool,
+    fate: Fate,
 ) {
     if error.is_stale_metadata() {
         shared.client.expire_metadata();
     }
     for (key, batch) in batches {
         let error = error.clone();
-        let attempt = Attempt::Failed {
-            error,
-            is_uncertain,
-        };
+        let attempt = Attempt::Failed { error, fate };
         decide(shared, &key, batch, attempt);
     }
     after(shared);

@@ -33,6 +33,7 @@ fn options() -> ConnectionOptions {
         request_timeout_ms: 5_000,
         frame_bytes_max: 1 << 20,
         in_flight_max: 100,
+        sent: crate::Sent::default(),
     }
 }
 
