@@ -75,7 +75,9 @@ impl State {
                         && producer.last_offset == Some(by_log.last_offset))
             });
             let is_unknown = by_log.is_none() && ghost.forgettable.contains(&producer.producer_id);
-            if !is_same && !is_unknown {
+            // What lies below the log start need not have survived a restart.
+            let is_deleted = by_log.is_some_and(|by_log| by_log.last_offset < seen.log_start);
+            if !is_same && !is_unknown && !is_deleted {
                 wrong.push(format!("{producer:?}, the log says {by_log:?}"));
             }
         }

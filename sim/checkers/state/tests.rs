@@ -3,6 +3,8 @@
 mod answers;
 mod cluster;
 mod logs;
+mod model;
+mod restarts;
 
 use super::events::{Batch, Event, Produced, ProducerSeen, ReplicaSeen};
 use super::{Death, Recovered, Settings, State};

@@ -1,7 +1,7 @@
-//! Logs, producers, restarts.
+//! Logs and producers.
 
 use super::super::events::Batch;
-use super::{Death, Event, Recovered, Settings, a, batch, numbered, producer, tell, tell_with};
+use super::{Death, Event, Settings, batch, numbered, producer, tell, tell_with};
 use crate::history::Acks;
 
 #[test]
@@ -246,6 +246,12 @@ fn sequences_go_on() {
             },
             "S14",
         ),
+    ]);
+}
+
+#[test]
+fn sequences_after_deletions_restarts_and_retries() {
+    tell(&[
         (
             "what was deleted may be forgotten",
             |told| {
@@ -302,6 +308,10 @@ fn sequences_go_on() {
             "S14",
         ),
     ]);
+}
+
+#[test]
+fn sequences_wrap() {
     let settings = Settings {
         sequences_start_anywhere: true,
         ..Settings::default()
@@ -411,180 +421,6 @@ fn producers_are_what_the_log_says() {
                 }
             },
             "",
-        ),
-    ]);
-}
-
-#[test]
-fn a_restart_keeps_what_was_promised() {
-    tell(&[
-        (
-            "all of it",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.acknowledge(
-                    Acks::All,
-                    Batch {
-                        leader_epoch: -1,
-                        ..batch(0, 4)
-                    },
-                    0,
-                );
-                told.restart(Death::Power, Some(5), 5);
-            },
-            "",
-        ),
-        (
-            "lost with the power, though flushed and acknowledged",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.acknowledge(Acks::All, batch(0, 4), 0);
-                told.restart(Death::Power, None, 0);
-            },
-            "S12 S13",
-        ),
-        (
-            "lost with the power, never flushed",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.append(batch(5, 9));
-                told.step(|seen| (seen.assigned_end, seen.log_end) = (10, 10));
-                told.restart(Death::Power, Some(5), 5);
-            },
-            "",
-        ),
-        (
-            "written, and lost though only the process died",
-            |told| {
-                told.append(batch(0, 4));
-                told.step(|seen| (seen.assigned_end, seen.log_end) = (5, 5));
-                told.restart(Death::Kill, None, 0);
-            },
-            "S13",
-        ),
-        (
-            "more than was ever appended",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.restart(Death::Power, None, 7);
-            },
-            "S13",
-        ),
-        (
-            "the broker believes flushed what is not",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::DurableAt {
-                    node: 1,
-                    key: a(),
-                    end: 0,
-                });
-            },
-            "S13",
-        ),
-        (
-            "and acknowledged it",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.acknowledge(Acks::All, batch(0, 4), 0);
-                told.fetch(0);
-                told.event(Event::DurableAt {
-                    node: 1,
-                    key: a(),
-                    end: 0,
-                });
-            },
-            "S10 S11 S13",
-        ),
-        (
-            "class replicated: cut to what is durable, and excused",
-            |told| {
-                told.append(batch(0, 4));
-                told.append(batch(5, 9));
-                told.write(10, 5);
-                told.acknowledge(Acks::All, batch(5, 9), 5);
-                told.fetch(0);
-                told.restart(Death::Power, Some(5), 5);
-                let excused = &told.state.excused()[&a()][0];
-                assert_eq!((excused.from, excused.until), (5, 10));
-                told.append(Batch {
-                    leader_epoch: 2,
-                    crc: 9,
-                    ..batch(5, 5)
-                });
-                told.write(6, 6);
-            },
-            "",
-        ),
-        (
-            "class replicated: below what is durable nothing is excused",
-            |told| {
-                told.append(batch(0, 4));
-                told.append(batch(5, 9));
-                told.write(10, 5);
-                told.acknowledge(Acks::All, batch(0, 4), 0);
-                told.restart(Death::Power, Some(5), 0);
-            },
-            "S12 S13",
-        ),
-        (
-            "other batches than were appended",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::Recovered(Recovered {
-                    node: 1,
-                    key: a(),
-                    death: Death::Power,
-                    log_start: 0,
-                    log_end: 5,
-                    batches: Some(vec![Batch {
-                        crc: 1,
-                        ..batch(0, 4)
-                    }]),
-                    is_fenced: false,
-                }));
-            },
-            "S13",
-        ),
-        (
-            "recovered twice, to two states",
-            |told| {
-                told.event(Event::ImageRecovered { image: 1, state: 2 });
-                told.event(Event::ImageRecovered { image: 1, state: 3 });
-            },
-            "S13",
-        ),
-        (
-            "recovered twice, to one state",
-            |told| {
-                told.event(Event::ImageRecovered { image: 1, state: 2 });
-                told.event(Event::ImageRecovered { image: 1, state: 2 });
-            },
-            "",
-        ),
-        (
-            "nobody told of the opening: the first step does",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::Died {
-                    node: 1,
-                    death: Death::Kill,
-                    durable: vec![],
-                });
-                told.step(|seen| {
-                    (seen.assigned_end, seen.log_end, seen.flushed) = (0, 0, 0);
-                    (seen.high_watermark, seen.last_stable) = (0, 0);
-                });
-            },
-            "S13",
         ),
     ]);
 }
