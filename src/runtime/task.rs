@@ -17,10 +17,14 @@ pub struct Aborted;
 /// The result of a task to come. Dropping it detaches the task, which goes on.
 #[derive(Debug)]
 pub struct JoinHandle<T> {
-    task: tokio::task::JoinHandle<T>,
+    task: half::task::JoinHandle<T>,
 }
 
 impl<T> JoinHandle<T> {
+    pub(crate) fn new(task: half::task::JoinHandle<T>) -> JoinHandle<T> {
+        JoinHandle { task }
+    }
+
     /// Drops the task at its next await, unless it has ended.
     pub fn abort(&self) {
         self.task.abort();
@@ -36,9 +40,7 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, Aborted>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.task)
-            .poll(cx)
-            .map(|result| result.map_err(|_| Aborted))
+        Pin::new(&mut self.task).poll(cx)
     }
 }
 
@@ -46,13 +48,12 @@ impl<T> Future for JoinHandle<T> {
 ///
 /// # Panics
 /// Outside [`block_on`] and [`start_cores`].
+#[cfg_attr(madsim, track_caller)]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    JoinHandle {
-        task: half::task::spawn_local(future),
-    }
+    JoinHandle::new(half::task::spawn_local(future))
 }
 
 /// Lets the core's other tasks run first.

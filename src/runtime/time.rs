@@ -1,12 +1,13 @@
 //! Waiting.
 
 use std::fmt;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::time::Duration;
 
 use types::Mono;
 
 use crate::clock::Clock;
+use crate::half;
 
 /// The time given to [`timeout`] passed before the future ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +27,15 @@ impl From<Elapsed> for std::io::Error {
     }
 }
 
-/// Waits for `duration`, to the executor's grain (a millisecond).
+/// Waits for `duration` by the node's monotonic clock, to the executor's grain (a millisecond; simulated, a
+/// microsecond).
 pub async fn sleep(duration: Duration) {
-    tokio::time::sleep(duration).await;
+    half::clock::sleep(duration).await;
 }
 
 /// Waits until `clock` reads `at` or later; for ever if `at` is [`Mono::NEVER`].
 pub async fn sleep_until(clock: &Clock, at: Mono) {
-    match clock.instant(at) {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => pending().await,
-    }
+    half::clock::sleep_until(clock.origin(), at).await;
 }
 
 /// Runs `future` for at most `duration`, then drops it.
@@ -44,7 +43,5 @@ pub async fn sleep_until(clock: &Clock, at: Mono) {
 /// # Errors
 /// [`Elapsed`] if the time passed first.
 pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout(duration, future)
-        .await
-        .map_err(|_| Elapsed)
+    half::clock::timeout(duration, future).await.ok_or(Elapsed)
 }

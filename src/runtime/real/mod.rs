@@ -1,5 +1,6 @@
 //! The real half: tokio, rustix, threads.
 
+pub(crate) mod clock;
 pub(crate) mod disk;
 pub(crate) mod net;
 mod pool;

@@ -13,6 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use crate::task::Aborted;
+
 type Payload = Box<dyn Any + Send>;
 
 /// What a panicked task leaves for its core, which otherwise would never hear of it.
@@ -27,11 +29,39 @@ thread_local! {
 }
 
 /// See [`crate::task::spawn_local`].
-pub(crate) fn spawn_local<F>(future: F) -> tokio::task::JoinHandle<F::Output>
+pub(crate) fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    tokio::task::spawn_local(guard(future))
+    JoinHandle {
+        task: tokio::task::spawn_local(guard(future)),
+    }
+}
+
+/// See [`crate::task::JoinHandle`].
+#[derive(Debug)]
+pub(crate) struct JoinHandle<T> {
+    task: tokio::task::JoinHandle<T>,
+}
+
+impl<T> JoinHandle<T> {
+    pub(crate) fn abort(&self) {
+        self.task.abort();
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, Aborted>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.task)
+            .poll(cx)
+            .map(|result| result.map_err(|_| Aborted))
+    }
 }
 
 /// Runs `future`; a panic in it is handed to the core, and the future never ends.

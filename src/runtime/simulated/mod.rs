@@ -1,13 +1,29 @@
-//! The simulated half: madsim's executor, time and links, with a disk in memory.
+//! The simulated half: madsim's executor and time, with links and a disk of our own.
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
+pub(crate) mod clock;
+pub mod clocks;
+#[cfg(test)]
+mod coupling;
 pub mod disk;
-pub(crate) mod net;
+mod entropy;
+pub(crate) mod executor;
+pub(crate) mod join;
+mod lives;
+pub mod net;
+pub mod nodes;
+#[cfg(test)]
+mod nodes_tests;
+#[cfg(test)]
+mod speed;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timers;
 pub mod trace;
+mod turns;
+pub mod world;
 
 use std::io;
 
@@ -16,15 +32,29 @@ pub use disk::DiskSimulator;
 /// What every node is granted.
 const OPEN_FILES_MAX: u64 = 65_536;
 
-/// Adds what this half needs to a madsim runtime that was just made. Every simulated world calls it before its first
-/// node. All streams of this half are drawn from `seed`, by purpose and node.
+/// Adds what this half needs to a madsim runtime that was just made, and begins a new world on this thread: every
+/// stream is `types::Prng::new(seed, purpose)`. Every simulated world calls it before its first node.
 pub fn install(world: &madsim::runtime::Runtime, seed: u64) {
+    world::begin(seed);
+    timers::begin();
+    turns::start_world();
+    clocks::begin(seed);
+    entropy::begin();
+    lives::begin();
     disk::install(world, seed);
+    net::install(world, seed);
+}
+
+/// Runs `future` as the supervisor of a new world made from `seed`, until it ends; then all nodes end too.
+pub fn run<F: std::future::Future>(seed: u64, future: F) -> F::Output {
+    let world = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
+    install(&world, seed);
+    world.block_on(executor::supervise(future))
 }
 
 /// See [`crate::rng::entropy`].
 pub(crate) fn entropy() -> u64 {
-    madsim::rand::random()
+    entropy::draw()
 }
 
 /// See [`crate::signal::terminated`].
@@ -39,7 +69,7 @@ pub(crate) fn open_files_max() -> u64 {
 
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {
-    1
+    lives::node(world::current_node()).core_count
 }
 
 /// An empty directory for a test: the root of a disk that is as new as its world.

@@ -1,68 +1,24 @@
 //! Cores as tasks of one thread.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::rc::Rc;
+use std::panic::Location;
 
-use madsim::runtime::Runtime;
-use madsim::task::AbortHandle;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
+
+use super::executor;
+pub(crate) use super::join::JoinHandle;
 
 /// The seed of a world whose maker did not choose one.
 const DEFAULT_SEED: u64 = 1;
 
-/// The tasks that live on one core, so that they end with it.
-#[derive(Default)]
-struct CoreTasks {
-    running: BTreeMap<u64, AbortHandle>,
-    next: u64,
-}
-
-type SharedTasks = Rc<RefCell<CoreTasks>>;
-
-thread_local! {
-    /// The core whose task is being polled.
-    static CURRENT: RefCell<Option<SharedTasks>> = const { RefCell::new(None) };
-}
-
-/// Polls `future` as a task of `core`.
-async fn on_core<F: Future>(core: Option<SharedTasks>, future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(move |cx| {
-        let outer = CURRENT.replace(core.clone());
-        let poll = future.as_mut().poll(cx);
-        CURRENT.set(outer);
-        poll
-    })
-    .await
-}
-
 /// See [`crate::task::spawn_local`].
+#[track_caller]
 pub(crate) fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    let Some(core) = CURRENT.with_borrow(Clone::clone) else {
-        return tokio::task::spawn_local(future);
-    };
-    let number = {
-        let mut tasks = core.borrow_mut();
-        tasks.next += 1;
-        tasks.next
-    };
-    let inside = Rc::clone(&core);
-    let task = tokio::task::spawn_local(async move {
-        let output = on_core(Some(Rc::clone(&inside)), future).await;
-        inside.borrow_mut().running.remove(&number);
-        output
-    });
-    core.borrow_mut()
-        .running
-        .insert(number, task.abort_handle());
-    task
+    executor::spawn_local(future, Location::caller())
 }
 
 /// See [`crate::task::block_on`].
@@ -70,14 +26,12 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let seed = std::env::var("MADSIM_TEST_SEED").map_or(DEFAULT_SEED, |text| {
         text.parse().expect("MADSIM_TEST_SEED is a number")
     });
-    let world = Runtime::with_seed_and_config(seed, madsim::Config::default());
-    super::install(&world, seed);
-    world.block_on(future)
+    super::run(seed, future)
 }
 
 /// One running core.
 pub(crate) struct Core<T> {
-    life: JoinHandle<T>,
+    result: oneshot::Receiver<T>,
 }
 
 impl<T: Send + 'static> Core<T> {
@@ -86,20 +40,20 @@ impl<T: Send + 'static> Core<T> {
         S: FnOnce(usize) -> F + Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        let tasks = SharedTasks::default();
-        let life = tokio::task::spawn_local(async move {
-            let output = on_core(Some(Rc::clone(&tasks)), async { starter(index).await }).await;
-            let left = std::mem::take(&mut tasks.borrow_mut().running);
-            for task in left.values() {
-                task.abort();
+        let (sender, result) = oneshot::channel();
+        tokio::task::spawn_local(executor::on_core(index, async move {
+            // As a task among the core's others, so that it is dropped with them if the node ends.
+            let life = spawn_local(async move { starter(index).await });
+            if let Ok(output) = life.await {
+                // Nobody left to hear it: the cores were dropped without a join.
+                let _ = sender.send(output);
             }
-            output
-        });
-        Ok(Core { life })
+        }));
+        Ok(Core { result })
     }
 
     pub(crate) async fn join(self) -> T {
         // A panic of any task ends the whole world, and nobody else can abort a core.
-        self.life.await.expect("a core lives until it ends")
+        self.result.await.expect("a core lives until it ends")
     }
 }

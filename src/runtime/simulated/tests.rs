@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use madsim::runtime::{Handle, Runtime};
+use madsim::runtime::Handle;
 
 use crate::Clock;
 use crate::disk::{Disk, OpenMode};
@@ -15,9 +15,7 @@ use crate::task::spawn_local;
 use crate::time::sleep;
 
 fn in_world<F: Future>(seed: u64, story: impl FnOnce() -> F) -> F::Output {
-    let world = Runtime::with_seed_and_config(seed, madsim::Config::default());
-    super::install(&world, seed);
-    world.block_on(async { story().await })
+    super::run(seed, async { story().await })
 }
 
 /// A node that counts its starts in a file, then answers every connection with the count.

@@ -1,62 +1,83 @@
-//! What the simulated half tells of its events, to whoever watches the run.
+//! What happens in a simulated world, told to whoever listens.
+//!
+//! The runtime emits `connect accept deliver fin rst drop hold` (streams), `open write read sync sync-dir rename remove
+//! disk-fault power-off power-on` (disks), `clock-step` (clocks), `node-start node-end` (nodes). Fields are small
+//! numbers and paths. Without a sink an event costs one branch.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// A field's value.
+use super::world;
+
+/// One field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A number.
     Int(i64),
-    /// A text, such as a path.
+    /// A word or a path.
     Text(&'a str),
 }
 
-/// One event.
-#[derive(Clone, Copy, Debug)]
+/// One thing that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// True simulated time since the start of the world, in nanoseconds.
+    /// Nanoseconds of true simulated time since the world began, whatever the node's clock reads.
     pub at_nanos: u64,
-    /// The node it happened on.
+    /// Where: the node's number as madsim counts; 0 is the supervisor.
     pub node: u64,
     /// What happened.
     pub kind: &'static str,
-    /// What is known of it, in a fixed order by kind.
+    /// Its particulars, by name.
     pub fields: &'a [(&'static str, Value<'a>)],
 }
 
-/// Where events go.
+/// Who listens to events.
 pub trait Sink {
-    /// Takes one event. It may act on the world, so that further events arrive before it returns.
+    /// Hears one event, in the order of their happening. What it does may itself emit.
     fn event(&self, event: &Event<'_>);
 }
 
 thread_local! {
+    static LISTENING: Cell<bool> = const { Cell::new(false) };
     static SINK: RefCell<Option<Rc<dyn Sink>>> = const { RefCell::new(None) };
 }
 
-/// Sends the events of this thread's world to `sink`, or nowhere.
+/// Sets who listens on this thread from now on. [`super::install`] leaves it as it is.
 pub fn set_sink(sink: Option<Rc<dyn Sink>>) {
-    SINK.set(sink);
+    LISTENING.set(sink.is_some());
+    let before = SINK.replace(sink);
+    // Dropped after the slot is free again: its destructor may look at the trace.
+    drop(before);
 }
 
-/// Tells an event of the current task's node.
+/// Tells an event of the node whose task is running.
+#[inline]
 pub fn emit(kind: &'static str, fields: &[(&'static str, Value<'_>)]) {
-    if SINK.with_borrow(Option::is_some) {
-        emit_for(super::disk::current_node(), kind, fields);
+    if LISTENING.get() {
+        tell(world::current_node(), kind, fields);
     }
 }
 
-/// Tells an event of `node`.
+/// Tells an event of `node`, which need not be the one whose task is running.
+#[inline]
 pub fn emit_for(node: u64, kind: &'static str, fields: &[(&'static str, Value<'_>)]) {
-    let Some(sink) = SINK.with_borrow(Clone::clone) else {
+    if LISTENING.get() {
+        tell(node, kind, fields);
+    }
+}
+
+#[cold]
+fn tell(node: u64, kind: &'static str, fields: &[(&'static str, Value<'_>)]) {
+    if world::has_ended() {
         return;
-    };
-    let at_nanos = madsim::time::TimeHandle::current().elapsed().as_nanos() as u64;
-    sink.event(&Event {
-        at_nanos,
-        node,
-        kind,
-        fields,
-    });
+    }
+    let sink = SINK.with_borrow(Clone::clone);
+    if let Some(sink) = sink {
+        sink.event(&Event {
+            at_nanos: world::now_nanos(),
+            node,
+            kind,
+            fields,
+        });
+    }
 }

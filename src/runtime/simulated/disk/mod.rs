@@ -39,6 +39,7 @@ use crate::disk::{
     Completion, DirectoryEntry, EntryKind, File as SharedFile, FileLock, Metadata, OpenMode,
 };
 use crate::simulated::trace::{self, Value};
+use crate::simulated::world;
 
 pub use control::{DiskImage, Disks, FileView};
 pub use fault::{DiskFault, DiskOperation, Effect};
@@ -69,27 +70,20 @@ pub(super) fn install(world: &madsim::runtime::Runtime, seed: u64) {
 }
 
 impl Simulator for DiskSimulator {
-    fn new(_: &GlobalRng, time: &TimeHandle, _: &madsim::Config) -> DiskSimulator {
+    fn new(_: &GlobalRng, _: &TimeHandle, _: &madsim::Config) -> DiskSimulator {
         DiskSimulator {
-            rack: Arc::new(Rack::new(SEED.get(), time.clone())),
+            rack: Arc::new(Rack::new(SEED.get())),
         }
     }
 
     fn reset_node(&self, node: NodeId) {
-        self.rack.platter(number_of(node)).process_died();
+        self.rack.platter(world::number_of(node)).process_died();
     }
-}
-
-fn number_of(node: NodeId) -> u64 {
-    // Its number is not told in another way.
-    node.to_string()
-        .parse()
-        .expect("a node is shown by its number")
 }
 
 /// The node of the current task.
 pub(crate) fn current_node() -> u64 {
-    number_of(plugin::node())
+    world::current_node()
 }
 
 fn current_rack() -> Arc<Rack> {

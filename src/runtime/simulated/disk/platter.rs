@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use madsim::time::TimeHandle;
 use types::Prng;
 
 use super::fault::{DiskOperation, Effect, Faults};
@@ -13,6 +12,7 @@ use super::names::{Body, InodeNumber, Names};
 use super::power::{PowerLoss, Survival, lose_power};
 use super::speed::Delays;
 use crate::simulated::trace::{self, Value};
+use crate::simulated::world;
 
 /// Bytes of a disk whose capacity nobody set.
 pub(super) const CAPACITY_BYTES: u64 = 1 << 40;
@@ -24,7 +24,6 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One node's disk.
 pub(crate) struct Platter {
     pub(super) node: u64,
-    time: TimeHandle,
     /// Grows when the process or the power goes. What was opened in one life is refused in the next.
     life: AtomicU64,
     state: Mutex<State>,
@@ -194,12 +193,11 @@ impl State {
 }
 
 impl Platter {
-    pub(super) fn new(seed: u64, node: u64, time: TimeHandle) -> Platter {
+    pub(super) fn new(seed: u64, node: u64) -> Platter {
         // One seed a node, so that two nodes with the same files draw apart.
         let seed = Prng::new(seed, &format!("disk {node}")).next_u64();
         Platter {
             node,
-            time,
             life: AtomicU64::new(0),
             state: Mutex::new(State::new(seed, node)),
         }
@@ -211,11 +209,7 @@ impl Platter {
 
     /// Whole microseconds since the world began.
     pub(super) fn now_us(&self) -> u64 {
-        self.time.elapsed().as_micros() as u64
-    }
-
-    pub(super) fn time(&self) -> &TimeHandle {
-        &self.time
+        world::now_nanos() / 1_000
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -323,15 +317,13 @@ impl Platter {
 /// The disks of a simulated world, by node.
 pub(super) struct Rack {
     seed: u64,
-    time: TimeHandle,
     platters: Mutex<BTreeMap<u64, Arc<Platter>>>,
 }
 
 impl Rack {
-    pub(super) fn new(seed: u64, time: TimeHandle) -> Rack {
+    pub(super) fn new(seed: u64) -> Rack {
         Rack {
             seed,
-            time,
             platters: Mutex::default(),
         }
     }
@@ -340,7 +332,7 @@ impl Rack {
         let mut platters = lock(&self.platters);
         let platter = platters
             .entry(node)
-            .or_insert_with(|| Arc::new(Platter::new(self.seed, node, self.time.clone())));
+            .or_insert_with(|| Arc::new(Platter::new(self.seed, node)));
         Arc::clone(platter)
     }
 }

@@ -1,32 +1,20 @@
 //! Waiting for the end of a disk operation, with one timer at most.
 
+use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use super::platter::{Platter, lock};
+use super::platter::Platter;
+use crate::simulated::timers::Sleep;
 use crate::simulated::trace::{self, Value};
-
-/// Whom the timer wakes: whoever polled last, if it still waits.
-#[derive(Default)]
-struct Sleeper(Mutex<Option<Waker>>);
-
-impl Wake for Sleeper {
-    fn wake(self: Arc<Self>) {
-        let waker = lock(&self.0).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
 
 /// The moment at which an operation's result is known to its process, if that still lives then.
 pub(crate) struct Wait {
     platter: Arc<Platter>,
     life: u64,
     due_us: u64,
-    sleeper: Option<Arc<Sleeper>>,
+    sleep: Sleep,
     /// The event to tell at the end, and its file.
     told: Option<(&'static str, Arc<str>)>,
 }
@@ -37,7 +25,7 @@ impl Wait {
             platter: Arc::clone(platter),
             life,
             due_us,
-            sleeper: None,
+            sleep: Sleep::until_true(platter.node, due_us.saturating_mul(1_000)),
             told: None,
         }
     }
@@ -72,30 +60,9 @@ impl Wait {
         if self.platter.life() != self.life {
             return Poll::Pending;
         }
-        if let Some(sleeper) = &self.sleeper {
-            *lock(&sleeper.0) = Some(cx.waker().clone());
-            return Poll::Pending;
+        if Pin::new(&mut self.sleep).poll(cx).is_ready() && self.is_over(succeeded) {
+            return Poll::Ready(());
         }
-        let sleeper = Arc::new(Sleeper(Mutex::new(Some(cx.waker().clone()))));
-        let time = self.platter.time();
-        let left = Duration::from_micros(self.due_us).saturating_sub(time.elapsed());
-        let deadline = time.now_instant() + left;
-        // A sleep of madsim's lasts a millisecond at least, unless its deadline is set again.
-        let mut sleep = time.sleep_until(deadline);
-        Pin::new(&mut sleep).reset(deadline);
-        let waker = Waker::from(Arc::clone(&sleeper));
-        let fired = Future::poll(Pin::new(&mut sleep), &mut Context::from_waker(&waker));
-        assert!(fired.is_pending(), "the deadline lies ahead");
-        self.sleeper = Some(sleeper);
         Poll::Pending
-    }
-}
-
-impl Drop for Wait {
-    fn drop(&mut self) {
-        // The timer stays, as madsim's do, and wakes nobody.
-        if let Some(sleeper) = &self.sleeper {
-            lock(&sleeper.0).take();
-        }
     }
 }
