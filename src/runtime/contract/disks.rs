@@ -283,3 +283,103 @@ fn a_lock_has_one_holder_until_it_is_dropped() {
         at.disk.lock_file(at.path(".lock")).await.unwrap();
     });
 }
+
+#[test]
+fn what_cannot_be_is_refused_by_its_kind() {
+    test(|at| async move {
+        at.disk.create_dir_all(at.path("d/e")).await.unwrap();
+        let file = at.create("file").await;
+        let kind = |result: std::io::Result<()>| result.unwrap_err().kind();
+        let rename = |from: &str, to: &str| at.disk.rename(at.path(from), at.path(to));
+        let opened = at.disk.open(at.path("d"), OpenMode::ReadWrite).await;
+        let table = [
+            (kind(rename("file", "d").await), ErrorKind::IsADirectory),
+            (kind(rename("d", "file").await), ErrorKind::NotADirectory),
+            (kind(rename("d/e", "d").await), ErrorKind::DirectoryNotEmpty),
+            (kind(rename("d", "d/e/f").await), ErrorKind::InvalidInput),
+            (kind(rename("file", "none/f").await), ErrorKind::NotFound),
+            (kind(opened.map(drop)), ErrorKind::IsADirectory),
+            (
+                kind(at.disk.remove_file(at.path("d")).await),
+                ErrorKind::IsADirectory,
+            ),
+            (
+                kind(at.disk.list_dir(at.path("file")).await.map(drop)),
+                ErrorKind::NotADirectory,
+            ),
+            (
+                kind(at.disk.remove_dir_all(at.path("none")).await),
+                ErrorKind::NotFound,
+            ),
+            (
+                kind(at.disk.sync_dir(at.path("none")).await),
+                ErrorKind::NotFound,
+            ),
+            (
+                kind(at.disk.create_dir_all(at.path("file/d")).await),
+                ErrorKind::NotADirectory,
+            ),
+        ];
+        for (row, (met, expected)) in table.into_iter().enumerate() {
+            assert_eq!(met, expected, "row {row}");
+        }
+        rename("file", "file").await.unwrap();
+        rename("d/e", "d/e").await.unwrap();
+        assert_eq!(at.names("").await, ["d", "file"]);
+        drop(file);
+    });
+}
+
+#[test]
+fn handles_of_one_file_share_its_content() {
+    test(|at| async move {
+        let (one, reader) = (at.create("file").await, OpenMode::Read);
+        let two = at.disk.open(at.path("file"), reader).await.unwrap();
+        one.write_at(0, parts(["shared"])).await.unwrap();
+        assert_eq!(two.read_at(0, 9).await.unwrap(), b"shared"[..]);
+        one.set_len(2).await.unwrap();
+        assert_eq!(two.len().unwrap(), 2);
+        // Also a reader may sync, and each handle for itself.
+        for handle in [&one, &two, &one] {
+            handle.sync_data().await.unwrap();
+        }
+        at.disk
+            .open(at.path("file"), OpenMode::Truncate)
+            .await
+            .unwrap();
+        assert!(one.is_empty().unwrap() && two.is_empty().unwrap());
+    });
+}
+
+#[test]
+fn a_file_with_a_hole_reads_as_zeros_there() {
+    test(|at| async move {
+        let file = at.create("file").await;
+        let far = 3 << 30;
+        file.write_at(far, parts(["far"])).await.unwrap();
+        file.write_at(0, parts(["near"])).await.unwrap();
+        assert_eq!(file.len().unwrap(), far + 3);
+        assert_eq!(file.read_at(far - 2, 9).await.unwrap(), b"\0\0far"[..]);
+        assert_eq!(file.read_at(2, 4).await.unwrap(), b"ar\0\0"[..]);
+        file.set_len(far - 1).await.unwrap();
+        file.set_len(far + 3).await.unwrap();
+        assert_eq!(file.read_at(far - 2, 9).await.unwrap(), [0; 5][..]);
+        file.sync_all().await.unwrap();
+    });
+}
+
+#[test]
+fn reserved_space_is_given_back_by_cutting_the_file() {
+    test(|at| async move {
+        let file = at.create("file").await;
+        file.write_at(0, parts(["kept"])).await.unwrap();
+        file.allocate(0, 1 << 20).await.unwrap();
+        file.set_len(4).await.unwrap();
+        file.allocate(1 << 20, 1 << 20).await.unwrap();
+        assert_eq!(file.len().unwrap(), 4);
+        file.write_at(100_000, parts(["x"])).await.unwrap();
+        let whole = at.disk.read_file(at.path("file")).await.unwrap();
+        assert_eq!((whole.len(), &whole[..4]), (100_001, &b"kept"[..]));
+        assert!(whole[4..100_000].iter().all(|byte| *byte == 0));
+    });
+}

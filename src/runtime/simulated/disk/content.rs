@@ -250,27 +250,24 @@ impl Content {
         }
     }
 
-    /// Reads see the device from now on wherever it differs.
+    /// Reads see the device from now on wherever it differs, with the changes that still wait.
     fn evict_damage(&mut self) {
-        for range in std::mem::take(&mut self.damage) {
-            self.evict(range);
+        if self.damage.is_empty() {
+            return;
         }
-    }
-
-    /// Drops the cached pages of `range`, so that reads see the device.
-    fn evict(&mut self, range: Range<u64>) {
-        // Changes that still wait stay dirty in the cache.
-        let durable = &self.durable;
-        self.cache.take_over(range.clone(), durable);
+        let mut seen = self.durable.clone();
         for change in &self.changes {
-            if let ChangeKind::Write { offset, bytes } = &change.kind
-                && *offset < range.end
-                && range.start < *offset + bytes.len() as u64
-                && *offset < self.cache.length()
-            {
-                let room = (self.cache.length() - *offset).min(bytes.len() as u64);
-                self.cache.write(*offset, &bytes[..room as usize]);
+            match &change.kind {
+                ChangeKind::Write { offset, bytes } => seen.write(*offset, bytes),
+                ChangeKind::Length(length) => seen.set_length(*length),
+                ChangeKind::LengthAtLeast(length) => {
+                    let length = seen.length().max(*length);
+                    seen.set_length(length);
+                }
             }
+        }
+        for range in std::mem::take(&mut self.damage) {
+            self.cache.take_over(range, &seen);
         }
     }
 
@@ -332,6 +329,7 @@ impl Content {
     }
 
     fn finish(&mut self, run: &SyncRun, prng: &mut Prng) {
+        let mut shows_device = false;
         for change in self.taken_by(run) {
             let fate = if change.fate == Fate::Kept {
                 run.fate
@@ -339,9 +337,10 @@ impl Content {
                 change.fate
             };
             self.land(&change, fate);
-            if fate != Fate::Kept && prng.chance(1, 2) {
-                self.evict_damage();
-            }
+            shows_device |= fate != Fate::Kept && prng.chance(1, 2);
+        }
+        if shows_device {
+            self.evict_damage();
         }
     }
 

@@ -158,7 +158,7 @@ impl Disk {
             &text,
             Some(("open", &fields)),
             |state, _| {
-                let inode = state.open(&names, mode)?;
+                let inode = state.open(&names, mode, self.platter.now_us())?;
                 state.names.inode_mut(inode).handles += 1;
                 let failures = state.names.content_mut(inode).failures;
                 let writable = mode != OpenMode::Read;
@@ -176,7 +176,7 @@ impl Disk {
             &text,
             Some(("read", &fields)),
             |state, met| {
-                let inode = state.open(&names, OpenMode::Read)?;
+                let inode = state.open(&names, OpenMode::Read, self.platter.now_us())?;
                 Ok(state.read(inode, 0, usize::MAX, met))
             },
         )
@@ -283,7 +283,7 @@ impl Disk {
     pub(crate) fn lock_file(&self, path: PathBuf) -> Completion<FileLock> {
         let (text, names) = named(&path);
         self.operate(DiskOperation::Open, &text, None, |state, _| {
-            state.open(&names, OpenMode::Create)?;
+            state.open(&names, OpenMode::Create, self.platter.now_us())?;
             if state.locks.contains_key(&text) {
                 return Err(ErrorKind::WouldBlock.into());
             }
@@ -345,12 +345,13 @@ impl State {
         })
     }
 
-    fn open(&mut self, names: &[String], mode: OpenMode) -> io::Result<InodeNumber> {
+    fn open(&mut self, names: &[String], mode: OpenMode, now_us: u64) -> io::Result<InodeNumber> {
         let found = self.names.find(names);
         match found.map(|number| (number, self.kind(number))) {
             Some((_, EntryKind::Directory)) => Err(ErrorKind::IsADirectory.into()),
             Some(_) if mode == OpenMode::CreateNew => Err(ErrorKind::AlreadyExists.into()),
             Some((number, _)) => {
+                self.settle(number, now_us);
                 let content = self.names.content_mut(number);
                 if mode == OpenMode::Truncate && content.cache.length() > 0 {
                     content.set_length(0);

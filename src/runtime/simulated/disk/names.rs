@@ -352,28 +352,41 @@ impl Names {
         }
     }
 
-    /// Puts on the device what is synced and does not follow upon something that is not.
+    /// Puts on the device what is synced, and before it what it follows upon, as a journal does. What a failed sync
+    /// left behind is overtaken then.
     fn fold(&mut self) {
         let mut kept: Vec<NameChange> = Vec::new();
         for change in std::mem::take(&mut self.changes) {
-            let free = change.needs.is_empty()
-                && !kept
-                    .iter()
-                    .any(|earlier| earlier.kind.touches(&change.kind));
-            if free {
-                self.land(&change.kind);
-                self.forget(&change.kind);
-            } else {
+            if !change.needs.is_empty() {
                 kept.push(change);
+                continue;
+            }
+            let mut together = vec![change];
+            for index in (0..kept.len()).rev() {
+                if together
+                    .iter()
+                    .any(|later| kept[index].kind.touches(&later.kind))
+                {
+                    together.push(kept.remove(index));
+                }
+            }
+            for change in together.iter().rev() {
+                if !change.stuck {
+                    self.land(&change.kind);
+                }
+                self.forget(&change.kind);
             }
         }
-        // What happened in a directory that is gone for good does not matter any more.
-        let (alive, moot): (Vec<_>, Vec<_>) = kept
-            .into_iter()
-            .partition(|change| self.inodes.contains_key(&change.kind.slot().directory));
-        self.changes = alive;
-        for change in moot {
-            self.forget(&change.kind);
+        self.changes = kept;
+        // A directory that is gone for good needs no sync any more.
+        let mut is_free = false;
+        for change in &mut self.changes {
+            let inodes = &self.inodes;
+            change.needs.retain(|needed| inodes.contains_key(needed));
+            is_free |= change.needs.is_empty();
+        }
+        if is_free {
+            self.fold();
         }
     }
 
@@ -398,10 +411,14 @@ impl Names {
 
     /// One move: the inode is at its old name or at this one, never at neither.
     fn link_durable(&mut self, at: &Slot, number: InodeNumber) {
-        if !self.inodes.contains_key(&at.directory) || self.is_durably_below(at.directory, number) {
+        let is_there = self.inodes.contains_key(&at.directory);
+        if is_there && self.is_durably_below(at.directory, number) {
             return;
         }
         self.unlink_durable(number);
+        if !is_there {
+            return;
+        }
         let old = self
             .directory_mut(at.directory)
             .durable
@@ -468,18 +485,13 @@ impl Names {
     pub(super) fn lose_power(&mut self, survival: Survival, prng: &mut Prng) -> PowerLoss {
         let mut loss = PowerLoss::default();
         let changes = std::mem::take(&mut self.changes);
-        let waiting = changes.iter().filter(|change| !change.needs.is_empty());
-        let mut survivors = survival.survivors(waiting.count(), prng).into_iter();
-        for change in &changes {
-            let synced = change.needs.is_empty();
-            let survives = synced || survivors.next() == Some(true);
-            if survives && !synced {
-                loss.names_kept += 1;
-            } else if !survives {
-                loss.names_lost += 1;
-            }
+        let survivors = survival.survivors(changes.len(), prng);
+        for (change, survives) in changes.iter().zip(survivors) {
             if survives {
                 self.land(&change.kind);
+                loss.names_kept += 1;
+            } else {
+                loss.names_lost += 1;
             }
         }
         self.syncs.clear();
