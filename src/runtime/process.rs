@@ -7,7 +7,8 @@ pub fn open_files_max() -> u64 {
     crate::half::open_files_max()
 }
 
-/// How many cores the process may run on, at least 1. Simulated: 1.
+/// How many cores the process may run on, at least 1. Simulated: 1, unless the
+/// simulator gave the node more.
 pub fn core_count() -> usize {
     crate::half::core_count()
 }

@@ -21,6 +21,10 @@ pub struct JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
+    pub(crate) fn new(task: half::task::JoinHandle<T>) -> JoinHandle<T> {
+        JoinHandle { task }
+    }
+
     /// Drops the task at its next await, unless it has ended.
     pub fn abort(&self) {
         self.task.abort();
@@ -49,9 +53,7 @@ pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    JoinHandle {
-        task: half::task::spawn_local(future),
-    }
+    JoinHandle::new(half::task::spawn_local(future))
 }
 
 /// Lets the core's other tasks run first.

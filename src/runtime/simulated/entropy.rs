@@ -20,7 +20,7 @@ pub(crate) fn begin() {
 /// The next 64 bits of the current node's stream.
 pub(crate) fn draw() -> u64 {
     let node = world::current_node();
-    let life = lives::of(node);
+    let life = lives::node(node).life;
     STREAMS.with_borrow_mut(|streams| {
         let fresh = || {
             (

@@ -18,7 +18,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use types::Prng;
 
 use super::join::{Ending, JoinHandle, Slot};
-use super::{turns, world};
+use super::nodes::Condition;
+use super::timers::Timer;
+use super::{lives, turns, world};
 
 /// Polls of one core at one moment from which on some task of it never waits.
 const POLLS_AT_ONE_MOMENT_MAX: u64 = 1_000_000;
@@ -80,12 +82,35 @@ pub(crate) struct Core {
     pub(crate) waiting: Cell<bool>,
     /// It gets no turns; what wakes its tasks is remembered.
     pub(crate) paused: Cell<bool>,
+    /// See [`super::nodes::set_poll_cost_us`].
+    pub(crate) poll_cost_us: Cell<u32>,
+    /// It works off its last turn until this timer fires.
+    busy: RefCell<Option<Timer>>,
+    /// Polls so far in this turn.
+    polls: Cell<u64>,
     /// The moment of the last poll, and how many there were at it.
     moment: Cell<(u64, u64)>,
 }
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// Ends a core's busy time.
+struct CoreWaker(TaskAddress);
+
+impl Wake for CoreWaker {
+    fn wake(self: Arc<Self>) {
+        if self.0.world != world::number() {
+            return;
+        }
+        if let Some(core) = turns::core(self.0.core) {
+            core.busy.take();
+            if core.is_ready() {
+                turns::ready(&core);
+            }
+        }
+    }
 }
 
 struct TaskWaker(TaskAddress);
@@ -228,14 +253,28 @@ impl Core {
             is_supervisor,
             outer: RefCell::default(),
             waiting: Cell::new(false),
-            paused: Cell::new(false),
+            paused: Cell::new(lives::node(node).condition == Condition::Paused),
+            poll_cost_us: Cell::new(lives::node(node).poll_cost_us),
+            busy: RefCell::default(),
+            polls: Cell::new(0),
             moment: Cell::new((u64::MAX, 0)),
         })
     }
 
-    /// Whether it may be given the turn: it has been polled once and is not paused.
-    pub(crate) fn can_turn(&self) -> bool {
-        !self.paused.get() && self.outer.borrow().is_some()
+    /// Whether it may run what is ready.
+    pub(crate) fn may_turn(&self) -> bool {
+        !self.paused.get() && self.busy.borrow().is_none()
+    }
+
+    /// Keeps the core busy for as long as `polls` take; what becomes ready meanwhile waits.
+    fn be_busy(self: &Rc<Core>, polls: u64) {
+        let cost_us = polls * u64::from(self.poll_cost_us.get());
+        if cost_us > 0 {
+            let at_nanos = world::now_nanos() + cost_us * 1_000;
+            let waker = Waker::from(Arc::new(CoreWaker(self.main())));
+            self.busy
+                .replace(Some(Timer::new(self.node, at_nanos, waker)));
+        }
     }
 
     fn main(&self) -> TaskAddress {
@@ -248,7 +287,6 @@ impl Core {
     }
 
     /// Whether the core has something to run.
-    #[expect(dead_code, reason = "used when a pause ends")]
     pub(crate) fn is_ready(&self) -> bool {
         let tasks = self.tasks.borrow();
         !(tasks.round.is_empty() && tasks.next_round.is_empty())
@@ -276,7 +314,11 @@ impl Core {
         true
     }
 
-    fn spawn<F>(&self, future: F, spawned_at: &'static Location<'static>) -> JoinHandle<F::Output>
+    pub(crate) fn spawn<F>(
+        &self,
+        future: F,
+        spawned_at: &'static Location<'static>,
+    ) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
     {
@@ -339,9 +381,15 @@ impl Core {
         let before = CURRENT.replace(Some(Rc::clone(self)));
         let poll = world::on_node(self.node, || {
             turns::begin_time();
-            self.run_rounds(main)
+            // Whoever only fires timers may be paused or busy.
+            if self.may_turn() {
+                self.run_rounds(main)
+            } else {
+                Poll::Pending
+            }
         });
         CURRENT.set(before);
+        self.be_busy(self.polls.take());
         if poll.is_pending() {
             turns::pass_on();
         }
@@ -406,6 +454,7 @@ impl Core {
             self.node
         );
         self.moment.set((now_nanos, polls));
+        self.polls.set(self.polls.get() + 1);
         polls
     }
 

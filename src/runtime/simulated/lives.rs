@@ -1,23 +1,48 @@
-//! How often each node was started.
+//! What is known of each node over all its lives.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::nodes::Condition;
+
+/// One node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    /// How often it was started again.
+    pub(crate) life: u64,
+    pub(crate) condition: Condition,
+    /// How many cores its processes are told that there are.
+    pub(crate) core_count: usize,
+    /// How long each poll of a task keeps its core busy, in microseconds.
+    pub(crate) poll_cost_us: u32,
+}
+
+impl Default for Node {
+    fn default() -> Node {
+        Node {
+            life: 0,
+            condition: Condition::Running,
+            core_count: 1,
+            poll_cost_us: 0,
+        }
+    }
+}
+
 thread_local! {
-    static LIVES: RefCell<BTreeMap<u64, u64>> = const { RefCell::new(BTreeMap::new()) };
+    static NODES: RefCell<BTreeMap<u64, Node>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Begins a world in which every node is in its first life.
 pub(crate) fn begin() {
-    LIVES.take();
+    NODES.take();
 }
 
-/// Which life `node` is in, from 0.
-pub fn of(node: u64) -> u64 {
-    LIVES.with_borrow(|lives| lives.get(&node).copied().unwrap_or(0))
+/// What is known of `node`.
+pub(crate) fn node(node: u64) -> Node {
+    NODES.with_borrow(|nodes| nodes.get(&node).copied().unwrap_or_default())
 }
 
-/// The next life of `node` begins.
-pub(crate) fn next(node: u64) {
-    LIVES.with_borrow_mut(|lives| *lives.entry(node).or_default() += 1);
+/// Changes what is known of `node`.
+pub(crate) fn change(node: u64, change: impl FnOnce(&mut Node)) {
+    NODES.with_borrow_mut(|nodes| change(nodes.entry(node).or_default()));
 }

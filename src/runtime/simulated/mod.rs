@@ -10,8 +10,13 @@ pub mod disk;
 mod entropy;
 pub(crate) mod executor;
 pub(crate) mod join;
-pub mod lives;
+mod lives;
 pub mod net;
+pub mod nodes;
+#[cfg(test)]
+mod nodes_tests;
+#[cfg(test)]
+mod speed;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;
@@ -64,7 +69,7 @@ pub(crate) fn open_files_max() -> u64 {
 
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {
-    1
+    lives::node(world::current_node()).core_count
 }
 
 /// An empty directory for a test: the root of a disk that is as new as its world.

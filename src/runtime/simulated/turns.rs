@@ -104,7 +104,7 @@ pub(crate) fn add_core(make: impl FnOnce(usize) -> Core) -> Rc<Core> {
 /// A core got its first ready task. May be called by any waker, so it asks nothing of madsim but to wake a task.
 pub(crate) fn ready(core: &Core) {
     let woken = TURNS.with_borrow_mut(|turns| {
-        if turns.turn == Turn::Core(core.number) || core.paused.get() || core.waiting.get() {
+        if turns.turn == Turn::Core(core.number) || !core.may_turn() || core.waiting.get() {
             return None;
         }
         core.waiting.set(true);
@@ -128,7 +128,7 @@ impl Turns {
                 continue;
             };
             core.waiting.set(false);
-            if core.paused.get() {
+            if !core.may_turn() {
                 continue;
             }
             self.turn = Turn::Core(number);
@@ -200,6 +200,18 @@ pub(crate) fn timer_added(at_nanos: u64) {
     }
 }
 
+/// Takes a core out of the world; its tasks were dropped.
+pub(crate) fn remove(core: &Core) {
+    TURNS.with_borrow_mut(|turns| {
+        assert_ne!(
+            turns.turn,
+            Turn::Core(core.number),
+            "a core does not remove itself"
+        );
+        turns.cores[core.number] = None;
+    });
+}
+
 /// A core has ended, or its task was dropped.
 pub(crate) fn core_ended(core: &Core) {
     if world::has_ended() {
@@ -209,6 +221,7 @@ pub(crate) fn core_ended(core: &Core) {
         return end_world();
     }
     let its_turn = TURNS.with_borrow_mut(|turns| {
+        // Whoever was removed before leaves an empty place, which is never given away again.
         turns.cores[core.number] = None;
         turns.turn == Turn::Core(core.number)
     });
@@ -257,7 +270,11 @@ fn time_came(at_nanos: u64) {
             return None;
         }
         // The timers are fired by a core, outside of madsim's lock; which one makes no difference.
-        let host = turns.cores.iter().flatten().find(|core| core.can_turn())?;
+        let host = turns
+            .cores
+            .iter()
+            .flatten()
+            .find(|core| core.outer.borrow().is_some())?;
         let waker = host.outer.borrow().clone();
         turns.turn = Turn::Core(host.number);
         turns.first = First::Fire(at_nanos);
