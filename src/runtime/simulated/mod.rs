@@ -10,6 +10,7 @@ pub mod disk;
 mod entropy;
 pub(crate) mod executor;
 pub(crate) mod join;
+pub mod leaks;
 mod lives;
 pub mod net;
 pub mod nodes;
