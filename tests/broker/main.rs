@@ -14,6 +14,7 @@ mod configs;
 mod fetch;
 mod groups;
 mod harness;
+mod metrics;
 mod observer;
 mod produce;
 mod refusals;

@@ -298,12 +298,12 @@ impl Connection {
     }
 
     fn send(&mut self, frame: Frame) {
+        let now = self.core.now().mono;
+        if let Some(timing) = frame.timing {
+            self.core.node.metrics.requests.answered(timing, now);
+        }
         if frame.throttle_time_ms > 0 {
-            let until = self
-                .core
-                .now()
-                .mono
-                .plus_millis(i64::from(frame.throttle_time_ms));
+            let until = now.plus_millis(i64::from(frame.throttle_time_ms));
             self.muted_until = self.muted_until.max(Some(until));
         }
         self.output.extend(frame.pieces);

@@ -11,6 +11,7 @@ use types::{LeaderEpoch, Offset};
 
 use super::waiters::Waiters;
 use crate::image::TopicConfig;
+use crate::metrics::Traffic;
 
 /// A partition that this node leads.
 pub(super) struct Slot {
@@ -20,6 +21,8 @@ pub(super) struct Slot {
     pub log: Log,
     /// The configs in force, as last told to the machine and the log.
     pub config: Arc<TopicConfig>,
+    /// What clients do with the topic.
+    pub traffic: Arc<Traffic>,
     /// The batch that the machine is being asked about, until it says where to append it.
     offered: Option<(u64, ValidatedBatch)>,
     /// Appends that the machine has asked for and nobody has begun to write.
@@ -49,12 +52,19 @@ pub(super) enum Job {
 
 impl Slot {
     /// A slot over a machine and its log.
-    pub fn new(topic: Arc<str>, replica: Replica, log: Log, config: Arc<TopicConfig>) -> Slot {
+    pub fn new(
+        topic: Arc<str>,
+        replica: Replica,
+        log: Log,
+        config: Arc<TopicConfig>,
+        traffic: Arc<Traffic>,
+    ) -> Slot {
         Slot {
             topic,
             replica,
             log,
             config,
+            traffic,
             offered: None,
             queue: VecDeque::new(),
             is_busy: false,
