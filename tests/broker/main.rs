@@ -19,5 +19,6 @@ mod observer;
 mod produce;
 mod refusals;
 mod slow_clients;
+mod stop;
 mod storage;
 mod topics;

@@ -118,7 +118,8 @@ impl Data {
 pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, NodeError> {
     let (disk, clock) = (Disk::new(), Clock::start());
     let config = options.parse(root);
-    let seed = 7;
+    // As a new process has: a broker is not taken for its own earlier life.
+    let seed = runtime::entropy();
     let mut prng = Prng::new(seed, "format");
     broker::node::format(&disk, &config, None, clock.now(), &mut prng).await?;
     broker::node::start(NodeConfig {
