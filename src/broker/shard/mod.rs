@@ -8,6 +8,7 @@ mod actions;
 mod coordinate;
 mod flush;
 mod open;
+mod pressure;
 mod replies;
 mod roles;
 mod slot;
@@ -30,12 +31,14 @@ use crate::core::Core;
 use crate::node::NodeShared;
 
 use coordinate::CoordinatorSlot;
+use pressure::Pressure;
 use replies::{Replies, Sink};
 use slot::Slot;
 use timers::Deadlines;
 
 pub use coordinate::coordinate;
 pub(crate) use coordinate::own_batch;
+pub use pressure::relieve_if_crowded;
 pub use roles::apply;
 pub use snapshot::{LogSize, PartitionSnapshot, SnapshotQuery};
 pub use timers::run as run_timers;
@@ -64,6 +67,7 @@ pub struct Shard {
     to_write: BTreeSet<TopicPartition>,
     /// Partitions that the next flush covers.
     to_flush: BTreeSet<TopicPartition>,
+    pressure: Pressure,
     is_flushing: bool,
     flush_wanted: Rc<Notify>,
     /// The partitions by the names of their directories, which flushes go by.
@@ -98,8 +102,15 @@ enum Event {
 impl Shard {
     /// A shard without partitions.
     pub fn new(node: Arc<NodeShared>) -> Shard {
+        let pressure = Pressure::new(
+            node.directories[node.metadata_directory].files().clone(),
+            node.directories.len(),
+            node.limits.dirty_bytes_max,
+            node.core_count(),
+        );
         Shard {
             node,
+            pressure,
             slots: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             replies: Replies::default(),

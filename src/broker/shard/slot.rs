@@ -8,6 +8,7 @@ use replica::{BatchSummary, Replica};
 use storage::{AppendBatch, Log};
 use types::{LeaderEpoch, Offset};
 
+use super::pressure::Counted;
 use super::waiters::Waiters;
 use crate::image::TopicConfig;
 
@@ -31,6 +32,8 @@ pub(super) struct Slot {
     /// What the log shall do when it is free, in order.
     pub jobs: VecDeque<Job>,
     pub waiters: Waiters,
+    /// Its share of what the shard's [`super::pressure::Pressure`] counts.
+    pub counted: Counted,
 }
 
 /// Something other than appending that a log has to do.
@@ -61,6 +64,7 @@ impl Slot {
             must_flush_again: false,
             jobs: VecDeque::new(),
             waiters: Waiters::default(),
+            counted: Counted::default(),
         }
     }
 

@@ -126,6 +126,7 @@ impl Shard {
                 }
             }
         }
+        self.relieve();
         later
     }
 
@@ -134,7 +135,13 @@ impl Shard {
         if !slot.has_work() {
             return None;
         }
-        if !slot.queue.is_empty() {
+        // Its other jobs go on: they may be what makes room.
+        let may_append = !slot.queue.is_empty() && !self.hold_back(partition);
+        if may_append {
+            self.note_opening(partition);
+        }
+        let slot = self.slots.get_mut(&partition)?;
+        if may_append {
             let batches: Vec<AppendBatch> = slot.queue.drain(..).collect();
             let from = batches[0].header.base_offset;
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
@@ -156,12 +163,14 @@ impl Shard {
     }
 
     fn end(&mut self, now: Now, partition: TopicPartition, ended: Ended) {
+        self.opened(partition);
         let Some(slot) = self.slots.get_mut(&partition) else {
             return;
         };
         match ended {
             Ended::Append(from, finished) => {
                 let result = slot.log.finish(finished);
+                self.recount(partition);
                 self.appended(now, partition, from, result);
             }
             Ended::Unlink(finished) => {
