@@ -10,11 +10,13 @@
 
 mod api_versions;
 mod bad_input;
+mod bounds;
 mod configs;
 mod fetch;
 mod groups;
 mod harness;
 mod produce;
+mod recovery;
 mod refusals;
 mod slow_clients;
 mod storage;

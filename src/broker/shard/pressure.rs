@@ -54,12 +54,19 @@ impl Pressure {
         }
     }
 
-    /// Whether an append of this partition has to wait for a flush. `has_unsynced` tells whether a flush would help.
-    fn must_hold(&self, slot: &Slot, has_unsynced: impl FnOnce() -> bool) -> bool {
+    /// Bytes that this partition may append before it is held back.
+    pub fn room(&self, slot: &Slot) -> u64 {
+        self.bytes_max
+            .saturating_sub(self.bytes[slot.counted.directory])
+    }
+
+    /// Whether an append of this partition has to wait for a flush. `can_relieve` tells whether
+    /// there is anything to wait for.
+    fn must_hold(&self, slot: &Slot, can_relieve: impl FnOnce() -> bool) -> bool {
         if self.bytes[slot.counted.directory] >= self.bytes_max {
             return true;
         }
-        !slot.log.is_open() && self.files.is_crowded_by(self.opening + 1) && has_unsynced()
+        !slot.log.is_open() && self.files.is_crowded_by(self.opening + 1) && can_relieve()
     }
 }
 
@@ -93,19 +100,22 @@ impl Shard {
         let share = std::mem::take(&mut slot.counted.bytes);
         self.pressure.bytes[slot.counted.directory] -= share;
         self.pressure.held.remove(&partition);
+        self.release_held();
+        self.names.remove(slot.log.name());
         Some(slot)
     }
 
-    /// Whether an append of this partition is to wait; then it is looked at again when a flush has ended.
+    /// Whether an append of this partition is to wait; then it is looked at again when a flush or an opening has ended.
     pub(super) fn hold_back(&mut self, partition: TopicPartition) -> bool {
         let Some(slot) = self.slots.get(&partition) else {
             return false;
         };
-        let has_unsynced = || {
+        let can_relieve = || {
             let mut slots = self.slots.values();
-            slots.any(|slot| slot.is_flushing || slot.log.needs_flush())
+            self.pressure.opening > 0
+                || slots.any(|slot| slot.is_flushing || slot.log.needs_flush())
         };
-        let must_hold = self.pressure.must_hold(slot, has_unsynced);
+        let must_hold = self.pressure.must_hold(slot, can_relieve);
         if must_hold {
             self.pressure.held.insert(partition);
             self.pressure.is_relief_due = true;
@@ -128,10 +138,12 @@ impl Shard {
             && std::mem::take(&mut slot.counted.is_opening)
         {
             self.pressure.opening -= 1;
+            // What it has written is to be flushed; or nothing was written, and there is room.
+            self.release_held();
         }
     }
 
-    /// A flush has ended: what was held back may go on.
+    /// Something has ended that others may be waiting for: they look again whether they may append.
     pub(super) fn release_held(&mut self) {
         self.to_write.append(&mut self.pressure.held);
     }

@@ -202,7 +202,6 @@ impl Shard {
         self.forget_deadline(partition);
         self.to_write.remove(&partition);
         self.to_flush.remove(&partition);
-        self.names.remove(slot.log.name());
         self.node.metrics.partitions.add(-1);
         Some(slot)
     }

@@ -93,6 +93,19 @@ impl Slot {
         });
     }
 
+    /// The first batches of the queue up to about so many bytes, one at least.
+    pub fn take_queued(&mut self, bytes: u64) -> Vec<AppendBatch> {
+        let mut taken_bytes = 0;
+        let mut is_within = |batch: &AppendBatch| {
+            let is_within = taken_bytes < bytes.max(1);
+            taken_bytes += batch.header.size_bytes() as u64;
+            is_within
+        };
+        let count = self.queue.iter().take_while(|batch| is_within(batch));
+        let count = count.count();
+        self.queue.drain(..count).collect()
+    }
+
     /// Queues a job unless the same waits already.
     pub fn push_job(&mut self, job: Job) {
         if !self.jobs.contains(&job) {

@@ -105,7 +105,6 @@ impl Shard {
             }
             slot.waiters.wake_all();
             self.forget_deadline(partition);
-            self.names.remove(slot.log.name());
             self.fenced.insert(partition, failure.to_string());
             self.node.metrics.partitions.add(-1);
         }

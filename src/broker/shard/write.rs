@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use replica::{AppendError, Input};
-use storage::{AppendBatch, Appended, Finished, LogJob, WriteError};
+use storage::{Appended, Finished, LogJob, WriteError};
 use types::{Now, Offset, TopicPartition};
 
 use super::Shard;
@@ -142,7 +142,8 @@ impl Shard {
         }
         let slot = self.slots.get_mut(&partition)?;
         if may_append {
-            let batches: Vec<AppendBatch> = slot.queue.drain(..).collect();
+            let room = self.pressure.room(slot);
+            let batches = slot.take_queued(room);
             let from = batches[0].header.base_offset;
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
         }

@@ -27,6 +27,8 @@ pub struct Options {
     pub quotas: Quotas,
     /// Bytes of requests and responses.
     pub memory_bytes_max: usize,
+    /// Files of segments that may be open.
+    pub open_files_max: usize,
 }
 
 impl Default for Options {
@@ -37,6 +39,7 @@ impl Default for Options {
             authorizer: Authorizer::AllowAll,
             quotas: Quotas::Unlimited,
             memory_bytes_max: 64 << 20,
+            open_files_max: 400,
         }
     }
 }
@@ -87,6 +90,15 @@ impl Data {
         self.root.path()
     }
 
+    /// A directory with the files below `from` in it.
+    pub fn copied(from: &Path, options: Options) -> Data {
+        let data = Data::new(options);
+        let target = data.path().join(&data.options.log_dirs[0]);
+        std::fs::create_dir(&target).expect("a new directory");
+        copy(from, &target);
+        data
+    }
+
     /// Changes how the node is started.
     pub fn options(&mut self) -> &mut Options {
         &mut self.options
@@ -122,7 +134,7 @@ pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, Nod
         clock,
         seed,
         cores: 2,
-        open_files_max: 400,
+        open_files_max: options.open_files_max,
         memory_bytes_max: options.memory_bytes_max,
         authorizer: options.authorizer,
         quotas: options.quotas,
