@@ -110,6 +110,7 @@ impl<P: Publisher> QuorumDriver<P> {
             leading: None,
             next_token: 0,
             is_refused: false,
+            may_use_reserve: true,
         })
     }
 }
