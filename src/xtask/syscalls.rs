@@ -1,16 +1,16 @@
 //! `cargo xtask syscalls`: what the broker asks of the kernel, under strace: in which order, and how often.
 //!
-//! A kill keeps the page cache, so the crash test cannot see a sync that is missing; this one does. To see it fail,
-//! take out any one sync of the broker (say the body of `run_syncs` in src/runtime/real/disk.rs, or the call of
-//! `sync_dir` in src/storage/files.rs) and run it again. The test of this module does the same to a recorded trace.
+//! A kill keeps the page cache, so the crash test cannot see a sync that is missing; this one does. That it does is
+//! seen from brokers that are built with one sync taken out (`--mutants`), and from a recorded trace.
 
 mod check;
-mod trace;
-mod wire;
+mod mutants;
+pub mod trace;
+pub mod wire;
 
 use crate::clients;
 use anyhow::{Context, Result, ensure};
-use check::Expected;
+use check::{Expected, Findings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Counts the calls a request instead of checking their order.
     #[arg(long)]
     count: bool,
+    /// Builds brokers with one sync taken out, and demands that each is found out.
+    #[arg(long, conflicts_with = "count")]
+    mutants: bool,
     /// Writes the trace, with what is needed to check it, to this file.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -53,6 +56,8 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     ensure!(lacking.is_empty(), "this needs {}", lacking.join(", "));
     let is_good = if arguments.count {
         count(root)?
+    } else if arguments.mutants {
+        run_mutants(root)?
     } else {
         order(root, arguments.record.as_deref())?
     };
@@ -65,7 +70,14 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
 
 /// Whether order and counts are as they must be; for `cargo xtask test`.
 pub fn run_for_test(root: &Path) -> Result<bool> {
-    Ok(order(root, None)? & count(root)?)
+    Ok(order(root, None)? & count(root)? & run_mutants(root)?)
+}
+
+fn run_mutants(root: &Path) -> Result<bool> {
+    mutants::run(root, |program| {
+        let findings = examine(root, Some(program), None)?;
+        Ok(findings.complaints)
+    })
 }
 
 /// A broker under strace.
@@ -77,7 +89,13 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(root: &Path, calls: &str, settings: &[(&str, &str)]) -> Result<Traced> {
+    /// Starts `program`, or the broker as it is.
+    fn start(
+        root: &Path,
+        program: Option<&Path>,
+        calls: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Traced> {
         let setup = clients::Setup {
             name: "syscalls",
             profile: settings,
@@ -96,7 +114,7 @@ impl Traced {
                 "-o",
             ])
             .arg(&output)
-            .arg(broker.get_program())
+            .arg(program.map_or(broker.get_program(), Path::as_os_str))
             .args(broker.get_args())
             // A partition of another core costs a hop, and which core takes a connection is the system's choice: what
             // is counted is the way of a request to a partition of its own core.
@@ -205,11 +223,24 @@ fn story() -> Vec<(Request, Expected)> {
 }
 
 fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
+    let findings = examine(root, None, record)?;
+    print!("{}", findings.text());
+    println!(
+        "== order: {} answers, {} logs synced before them, {} out of order",
+        findings.answers,
+        findings.acknowledged,
+        findings.complaints.len()
+    );
+    Ok(findings.complaints.is_empty() && findings.acknowledged > 0)
+}
+
+/// Traces a broker while the story is told to it, and checks the trace.
+fn examine(root: &Path, program: Option<&Path>, record: Option<&Path>) -> Result<Findings> {
     let settings = [
         ("internal.segment.bytes", "1200"),
         ("offsets.topic.num.partitions", "1"),
     ];
-    let traced = Traced::start(root, TRACED, &settings)?;
+    let traced = Traced::start(root, program, TRACED, &settings)?;
     let data = traced.data.display().to_string();
     let mut client = Client::connect(traced.address)?;
     let port = client.port()?;
@@ -219,26 +250,20 @@ fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
         let answer = client
             .ask(&request)
             .with_context(|| promised.what.clone())?;
-        println!(
-            "   {}: {:?}",
-            promised.what,
-            &answer[..answer.len().min(60)]
-        );
+        if program.is_none() {
+            println!(
+                "   {}: {:?}",
+                promised.what,
+                &answer[..answer.len().min(60)]
+            );
+        }
         expected.push(promised);
     }
     let text = traced.stop()?;
     if let Some(path) = record {
         std::fs::write(path, recorded(&text, &data, port))?;
     }
-    let findings = check::check(&trace::parse(&text), &data, port, &expected);
-    print!("{}", findings.text());
-    println!(
-        "== order: {} answers, {} logs synced before them, {} out of order",
-        findings.answers,
-        findings.acknowledged,
-        findings.complaints.len()
-    );
-    Ok(findings.complaints.is_empty() && findings.acknowledged > 0)
+    Ok(check::check(&trace::parse(&text), &data, port, &expected))
 }
 
 /// The lines of a trace that are about the data directory or the client, their paths shortened.
@@ -265,7 +290,7 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
 }
 
 fn count(root: &Path) -> Result<bool> {
-    let traced = Traced::start(root, "all", &[("offsets.topic.num.partitions", "1")])?;
+    let traced = Traced::start(root, None, "all", &[("offsets.topic.num.partitions", "1")])?;
     let mut client = Client::connect(traced.address)?;
     let port = client.port()?;
     client.ask(&wire::create_topic(
