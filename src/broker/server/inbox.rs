@@ -19,7 +19,8 @@ const FRAME_BYTES_TRUSTED: usize = (1 << 20) + (64 << 10);
 /// The buffer of a larger frame is at most so many times as large as what was received of it, so that a sixteenth of
 /// the frame is what is copied of it.
 const GROWTH: usize = 16;
-/// Sizes of buffers are multiples of this, in bytes.
+/// Sizes of buffers are multiples of this, and one that is made for a frame is longer than it, at most by so much: a
+/// read that leaves room has emptied the socket, and nobody needs to ask it again. In bytes.
 const ROUND_BYTES: usize = 1 << 10;
 
 /// Why bytes on a connection are not frames.
@@ -66,11 +67,6 @@ impl Inbox {
         self.buffer.len()
     }
 
-    /// Whether there is no buffer: it is made when there is something to read.
-    pub fn is_released(&self) -> bool {
-        self.buffer.capacity() == 0
-    }
-
     /// The buffer with room for the next read, and how much to read at most. Unless `may_be_large`, the room is small
     /// whatever was announced.
     pub fn buffer_for_read(&mut self, may_be_large: bool) -> (&mut BytesMut, usize) {
@@ -111,7 +107,7 @@ impl Inbox {
         } else if held < HEAD_BYTES {
             HEAD_BYTES
         } else if frame <= FRAME_BYTES_TRUSTED || held >= frame / GROWTH {
-            frame
+            with_slack(frame)
         } else {
             (frame / GROWTH).min(FRAME_BYTES_TRUSTED.max(held * GROWTH))
         }
@@ -161,7 +157,7 @@ impl Inbox {
         if frame > FRESH_BYTES_MAX {
             self.fresh_bytes = HEAD_BYTES;
         } else if frame > HEAD_BYTES {
-            self.fresh_bytes = frame.next_multiple_of(ROUND_BYTES);
+            self.fresh_bytes = with_slack(frame);
         } else if is_full {
             self.fresh_bytes = FRESH_BYTES_MAX;
         }
@@ -179,6 +175,10 @@ impl Inbox {
             _ => 0,
         }
     }
+}
+
+fn with_slack(frame: usize) -> usize {
+    (frame + 1).next_multiple_of(ROUND_BYTES)
 }
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
             let more = vec![0; received - inbox.len()];
             feed(&mut inbox, &more);
             inbox.buffer_for_read(true);
-            let allowed = FRAME_BYTES_TRUSTED.max(GROWTH * received);
+            let allowed = FRAME_BYTES_TRUSTED.max(GROWTH * received) + ROUND_BYTES;
             let capacity = inbox.capacity_bytes();
             assert!(capacity <= allowed, "{capacity} for {received} received");
         }
