@@ -10,6 +10,7 @@
 mod clients;
 mod codegen;
 mod crash;
+mod figures;
 mod golden;
 mod import;
 mod notation;
@@ -37,6 +38,8 @@ enum Chore {
     },
     /// Kill the broker again and again under idempotent producers, and read everything back.
     Crash(crash::Arguments),
+    /// Measure a node of the release build: start, idle memory and CPU, many partitions, restart after a kill.
+    Figures(figures::Arguments),
     /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
     Golden {
         /// Folder with Kafka's jars.
@@ -79,6 +82,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Clients(arguments) => clients::run(&arguments, &root),
         Chore::Codegen { check } => done(codegen::run(check)),
         Chore::Crash(arguments) => crash::run(&arguments, &root),
+        Chore::Figures(arguments) => figures::run(&arguments, &root),
         Chore::Golden { libs, check } => done(golden::run(&libs, check)),
         Chore::Import { libs, check } => done(import::run(&libs, check)),
         Chore::Syscalls(arguments) => syscalls::run(&arguments, &root),

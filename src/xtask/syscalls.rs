@@ -6,7 +6,7 @@
 
 mod check;
 mod trace;
-mod wire;
+pub mod wire;
 
 use crate::clients;
 use anyhow::{Context, Result, ensure};

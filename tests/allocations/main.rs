@@ -31,6 +31,12 @@ const REQUESTS: usize = 101;
 /// By how much the buffer of a frame may be longer than it, in bytes.
 const SLACK_BYTES: u64 = 1 << 10;
 
+/// By how much two requests of one kind may differ, because a wait was or was not needed: far less than a record each.
+const NOISE: Asked = Asked {
+    calls: 4,
+    bytes: 2 << 10,
+};
+
 /// Stories are counted one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -116,6 +122,14 @@ async fn usual(connection: &mut Connection, frame: &Frame) -> Asked {
     }
 }
 
+/// Whether a request costs what a `small` one does, and the memory that it is received into.
+fn assert_near(topic: &str, small: Asked, length_bytes: u64, asked: Asked) {
+    let calls = small.calls + 1 + NOISE.calls;
+    assert!(asked.calls <= calls, "{topic}: {asked:?}, small: {small:?}");
+    let bytes = small.bytes + length_bytes + SLACK_BYTES + NOISE.bytes;
+    assert!(asked.bytes <= bytes, "{topic}: {asked:?}, small: {small:?}");
+}
+
 /// The two durability classes.
 const CLASSES: [(&str, &[(&str, &str)]); 2] = [
     ("flushed", &[]),
@@ -148,16 +162,7 @@ fn records_cost_no_allocation_and_their_bytes_no_second_buffer() {
             let (small, rest) = seen.split_first().expect("five were measured");
             for (length_bytes, asked) in rest {
                 // A long frame has a buffer of its own, a short one lies in that for the heads of frames.
-                assert_eq!(
-                    asked.calls,
-                    small.1.calls + 1,
-                    "{class}: {length_bytes} bytes"
-                );
-                let beside = asked.bytes.saturating_sub(length_bytes + SLACK_BYTES);
-                assert!(
-                    beside <= small.1.bytes,
-                    "{class}: {beside} bytes beside the frame"
-                );
+                assert_near(class, small.1, *length_bytes, *asked);
             }
         }
         broker.stop().await;
@@ -216,12 +221,7 @@ fn compressed_records_cost_no_allocation_either() {
                 );
                 // They are unpacked to be checked, one after the other, through buffers that stay.
                 let small: &Asked = small.get_or_insert(asked);
-                assert!(asked.calls <= small.calls + 1, "{topic}: {count} records");
-                let beside = asked.bytes.saturating_sub(frame.length_bytes + SLACK_BYTES);
-                assert!(
-                    beside <= small.bytes,
-                    "{topic}: {beside} bytes beside the frame"
-                );
+                assert_near(&topic, *small, frame.length_bytes, asked);
             }
         }
         broker.stop().await;

@@ -104,6 +104,22 @@ pub fn produce(topic: &str, partition: i32, count: i32, value_bytes: usize) -> R
     Request(0, 3, body.i32(1).i32(partition).bytes(&batch))
 }
 
+/// The base offset that an answer to [`produce`] tells.
+///
+/// # Errors
+/// If it tells an error instead.
+pub fn produced(answer: &[u8]) -> Result<i64> {
+    // Behind the topic's name: how many partitions, which one, its error, its offset.
+    let name = answer.get(4..6).context("a name")?;
+    let name_bytes = u16::from_be_bytes([name[0], name[1]]) as usize;
+    let rest = answer.get(6 + name_bytes + 8..).context("an answer")?;
+    let error = rest.first_chunk().map(|bytes| i16::from_be_bytes(*bytes));
+    let offset = rest.get(2..).and_then(|rest| rest.first_chunk());
+    let offset = offset.map(|bytes| i64::from_be_bytes(*bytes));
+    ensure!(error == Some(0), "Produce is answered with error {error:?}");
+    offset.context("an offset")
+}
+
 fn batch(count: i32, value_bytes: usize) -> Vec<u8> {
     let mut records = Vec::new();
     for index in 0..count {
@@ -198,6 +214,27 @@ impl Client {
             while self.answer()?.is_some() {}
         }
         Ok(())
+    }
+
+    /// Sends requests, `window` of them in flight, and gives the answers in order.
+    pub fn pipeline<'a>(
+        &mut self,
+        requests: impl Iterator<Item = &'a Request>,
+        window: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut requests = requests.peekable();
+        let (mut answers, mut in_flight) = (Vec::new(), 0);
+        while requests.peek().is_some() || in_flight > 0 {
+            let more: Vec<&Request> = requests.by_ref().take(window - in_flight).collect();
+            in_flight += more.len();
+            self.send(&more)?;
+            self.receive()?;
+            while let Some(answer) = self.answer()? {
+                answers.push(answer);
+                in_flight -= 1;
+            }
+        }
+        Ok(answers)
     }
 
     fn send(&mut self, requests: &[&Request]) -> Result<()> {
