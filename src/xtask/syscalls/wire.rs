@@ -104,6 +104,20 @@ pub fn produce(topic: &str, partition: i32, count: i32, value_bytes: usize) -> R
     Request(0, 3, body.i32(1).i32(partition).bytes(&batch))
 }
 
+/// Fetch 4 of one partition from an offset, without waiting.
+pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Request {
+    let body = Body::default()
+        .i32(-1)
+        .i32(0)
+        .i32(1)
+        .i32(bytes_max)
+        .i8(0)
+        .i32(1)
+        .text(topic);
+    let partition = body.i32(1).i32(partition).i64(offset).i32(bytes_max);
+    Request(1, 4, partition)
+}
+
 /// The base offset that an answer to [`produce`] tells.
 ///
 /// # Errors
