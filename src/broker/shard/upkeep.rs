@@ -146,7 +146,10 @@ pub async fn close_all(core: &Rc<Core>) {
         let slot = core.with_shard(|shard| {
             shard.step(now, partition, Input::LeadershipLost);
             shard.handle_events(now);
-            shard.slots.remove(&partition)
+            let slot = shard.slots.remove(&partition)?;
+            // A flush that is under way finds nothing when it ends.
+            shard.names.remove(slot.log.name());
+            Some(slot)
         });
         let Some(mut slot) = slot else { continue };
         if slot.is_busy {
