@@ -138,7 +138,9 @@ impl Snapshots {
         self.durable.push(id);
         assert!(self.durable.is_sorted(), "snapshots are out of order");
         let older = self.durable.len().checked_sub(2)?;
-        Some(self.durable[older].end_offset)
+        let cut = self.durable[older].end_offset;
+        let is_beyond = cut > 0 && types::planted!(MetadataCutBeyondSnapshot);
+        Some(cut + Offset::from(is_beyond))
     }
 
     /// The log begins at `log_start`: snapshots that end below it are of no more use. Whether there were any.

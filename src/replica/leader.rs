@@ -117,7 +117,11 @@ impl Replica {
             Ok((_, SequenceVerdict::Duplicate(range))) => {
                 actions.note("duplicate", &[("base offset", range.base_offset())]);
                 let log_append_time = produce.batch.log_append_time.map(|_| range.timestamp);
-                let (base, end) = (range.base_offset(), range.last_offset + 1);
+                let wrong = i64::from(types::planted!(CachedOffsetWrong));
+                let (base, mut end) = (range.base_offset() + wrong, range.last_offset + 1);
+                if end > self.high_watermark && types::planted!(DuplicateBeforeFlush) {
+                    end = self.high_watermark;
+                }
                 self.park_or_acknowledge(&produce, base, end, log_append_time, actions);
             }
             Err(error) => refuse(produce.token, error, actions),
@@ -301,6 +305,11 @@ impl Replica {
         self.require_leader(None)?;
         let high_watermark = self.high_watermark;
         match offset {
+            -1 if high_watermark < self.log.written
+                && types::planted!(DeletedAboveHighWatermark) =>
+            {
+                Ok(self.log.written)
+            }
             -1 => Ok(high_watermark),
             offset if (0..=high_watermark).contains(&offset) => Ok(offset),
             offset => Err(DeleteRecordsError::OutOfRange {

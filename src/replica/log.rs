@@ -169,6 +169,10 @@ impl Replica {
         if self.epochs.truncate_from_start(log_start) {
             actions.push(Action::WriteEpochs);
         }
+        if self.producers.has_only_below(log_start) && types::planted!(ProducersDroppedWithRecords)
+        {
+            self.producers.forget_below(log_start);
+        }
         self.advance_last_stable(actions);
         while let Some(deletion) = self.parked.take_deleted(log_start) {
             let result = Ok(log_start);

@@ -212,7 +212,7 @@ impl Replica {
         if self.config.durability == Durability::Flushed {
             assert!(
                 self.high_watermark <= flushed.max(self.shown_unflushed)
-                    || types::planted!(AckBeforeFlush),
+                    || types::plant_chosen!(AckBeforeFlush),
                 "records are shown that are not flushed: {} of {:?}",
                 self.high_watermark,
                 self.log
@@ -278,7 +278,10 @@ impl Replica {
             return;
         }
         let result = Ok(ProduceOk {
-            base_offset: produce.base_offset,
+            base_offset: match produce.base_offset > 0 && types::planted!(AckWrongOffset) {
+                true => 0,
+                false => produce.base_offset,
+            },
             log_append_time: produce.log_append_time,
             log_start_offset: self.log.start,
         });

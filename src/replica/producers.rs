@@ -119,6 +119,7 @@ impl ProducerState {
         };
         if origin == Origin::Client
             && let Some(range) = entry.find_duplicate(batch)
+            && (entry.batches().last() == Some(&range) || !types::planted!(WindowOfOne))
         {
             return Ok(if types::planted!(DuplicateAppended) {
                 SequenceVerdict::Append
@@ -274,6 +275,19 @@ impl ProducerState {
                 || !entry.is_idle(now, expiration_ms)
         });
         before - self.producers.len()
+    }
+
+    /// Whether all that is known of some producer lies below `offset`.
+    pub(crate) fn has_only_below(&self, offset: Offset) -> bool {
+        self.producers
+            .values()
+            .any(|entry| entry.last_offset().is_some_and(|last| last < offset))
+    }
+
+    /// Forgets producers of whom nothing is known at or above `offset`.
+    pub(crate) fn forget_below(&mut self, offset: Offset) {
+        self.producers
+            .retain(|_, entry| entry.last_offset().is_none_or(|last| last >= offset));
     }
 
     /// Every producer, as DescribeProducers answers, by id.

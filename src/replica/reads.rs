@@ -44,6 +44,9 @@ impl Replica {
 
     /// Where a reader of this isolation must stop. Retention never deletes above [`Isolation::ReadUncommitted`]'s.
     pub fn fetch_bound(&self, isolation: Isolation) -> Offset {
+        if self.high_watermark < self.log.written && types::planted!(ShownBeforeFlush) {
+            return self.log.written;
+        }
         match isolation {
             Isolation::ReadUncommitted => self.high_watermark,
             Isolation::ReadCommitted => self.last_stable,
@@ -109,7 +112,7 @@ impl Replica {
         if self
             .undo
             .back()
-            .is_none_or(|undo| undo.end_offset <= offset)
+            .is_none_or(|undo| undo.end_offset <= offset || types::planted!(SnapshotBeyondOffset))
         {
             return self.producers.encode_snapshot();
         }

@@ -119,9 +119,11 @@ impl SegmentState {
         }
         if self.bytes_since_index_entry > index_interval_bytes {
             let relative_offset = (span.last_offset - base) as u32;
+            let is_behind = types::planted!(IndexEntryBehindBatch);
+            let position = if is_behind { span.end() } else { span.position };
             self.offset_index.push(OffsetEntry {
                 relative_offset,
-                position: span.position as u32,
+                position: position as u32,
             });
             self.push_time_entry(base);
             self.bytes_since_index_entry = 0;

@@ -1,18 +1,135 @@
-//! Planted bugs: mutants that exist only in the simulation build.
+//! Planted bugs: mutants that exist only in the simulation build, chosen at run time, one in a run.
 
-/// The names of the planted bugs, one for each row of the catalogue that has been planted.
-///
-/// Outside simulation [`planted!`](crate::planted) is the constant `false`, so no trace of a mutant is in a shipped binary.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-#[repr(u16)]
-#[non_exhaustive]
-pub enum Plant {
+/// Makes [`Plant`] from one line for each bug: its name, its row in the catalogue of historical bugs (or `own`), what is wrong.
+macro_rules! plants {
+    ($($(#[doc = $what:literal])+ $name:ident = $row:literal,)+) => {
+        /// The names of the planted bugs.
+        ///
+        /// Outside simulation [`planted!`](crate::planted) is the constant `false`, so no trace of a mutant is in a shipped binary.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[cfg_attr(madsim, derive(Debug))]
+        #[non_exhaustive]
+        pub enum Plant {
+            $($(#[doc = $what])+ $name,)+
+        }
+
+        #[cfg(madsim)]
+        impl Plant {
+            /// Every planted bug.
+            pub const ALL: &[Plant] = &[$(Plant::$name,)+];
+
+            /// Its name, as on the command line.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Plant::$name => stringify!($name),)+
+                }
+            }
+
+            /// The bug of this name.
+            pub fn from_name(name: &str) -> Option<Plant> {
+                Plant::ALL.iter().copied().find(|plant| plant.name() == name)
+            }
+
+            /// Its row in the catalogue of historical bugs, or `own`.
+            pub fn row(self) -> &'static str {
+                match self {
+                    $(Plant::$name => $row,)+
+                }
+            }
+
+            /// What is wrong, in a sentence.
+            pub fn what(self) -> &'static str {
+                match self {
+                    $(Plant::$name => concat!($($what),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+plants! {
     /// An acknowledgement leaves before the flush that it waits for has ended.
-    AckBeforeFlush = 1,
+    AckBeforeFlush = "83",
+    /// Readers are shown records that are written and not flushed.
+    ShownBeforeFlush = "own",
     /// A duplicate produce request is appended again instead of being answered with its first offset.
-    DuplicateAppended = 2,
+    DuplicateAppended = "19",
+    /// Only the last batch of a producer is known as a duplicate, not the last five.
+    WindowOfOne = "19",
+    /// After a restart only the last batch of a producer's window is known.
+    WindowNotRebuilt = "19",
+    /// A duplicate is answered with an offset that is one too high.
+    CachedOffsetWrong = "19",
+    /// A duplicate is answered before the original is flushed.
+    DuplicateBeforeFlush = "19",
+    /// A successful send is acknowledged with offset 0.
+    AckWrongOffset = "106",
+    /// A sequence that wraps around after 2^31 - 1 is taken for out of order.
+    SequenceWrap = "70",
+    /// Producers are forgotten as soon as their records are deleted.
+    ProducersDroppedWithRecords = "69",
+    /// A producer snapshot holds batches beyond its offset.
+    SnapshotBeyondOffset = "66",
+    /// Producers are not rebuilt from the batches behind the snapshot.
+    ProducersNotRebuilt = "67",
+    /// Producers are rebuilt from the batch after the one at which they have to be.
+    ProducersRebuiltTooLate = "67",
+    /// A block of producer ids overlaps the next one by one.
+    ProducerIdBlocksOverlap = "72",
+    /// A failed write is taken for done.
+    WriteErrorSwallowed = "15",
+    /// A failed sync is tried again and believed.
+    SyncErrorBelieved = "15",
+    /// Offsets are used again after an index could not be written.
+    IndexErrorReusesOffsets = "78",
+    /// A new segment's name is not synced with its first records.
+    DirectoryNotSynced = "own",
+    /// A checkpoint takes its name before its content is synced.
+    CheckpointNotSynced = "own",
     /// Recovery keeps a torn tail instead of cutting it.
-    TornTailKept = 3,
+    TornTailKept = "own",
+    /// Damage below the proven offset is cut away instead of refused.
+    DamageCutAway = "52",
+    /// Recovery proves offsets that it has not flushed.
+    RecoveryWithoutFlush = "79",
+    /// A stop after a disk error leaves the mark of a clean stop.
+    CleanMarkAfterFailure = "81",
+    /// The checkpoints of a deleted partition are believed of a new one with its name.
+    CheckpointsOutliveTopic = "101",
+    /// Retention deletes what the high watermark has not passed.
+    RetentionAboveHighWatermark = "34",
+    /// A start forgets the log start that was asked for, and begins with the first segment.
+    LogStartMovesBack = "own",
+    /// All records may be deleted, also those above the high watermark.
+    DeletedAboveHighWatermark = "own",
+    /// An index entry points behind its batch.
+    IndexEntryBehindBatch = "own",
+    /// A lookup by time passes over the segment that has the record.
+    TimeLookupSkipsSegment = "own",
+    /// A fetch that has waited reads up to the log's end.
+    LongPollLosesBound = "85",
+    /// An incremental fetch session forgets a partition that had no news.
+    FetchSessionDropsPartition = "102",
+    /// The metadata log commits before it is flushed.
+    MetadataCommitBeforeFlush = "8",
+    /// The metadata log is cut one record beyond its snapshot.
+    MetadataCutBeyondSnapshot = "76",
+    /// A coordinator that loads keeps the first value of a key.
+    ReplayKeepsFirst = "18",
+    /// Offsets of a group with members expire.
+    OffsetsExpireWhileActive = "89",
+    /// An offset is committed from an older generation.
+    OldGenerationCommits = "90",
+    /// A commit without a member is taken although the group has members.
+    OutsiderCommits = "90",
+    /// A commit is acknowledged before it is in the log.
+    CommitAckedEarly = "own",
+    /// A member that is missed in a rebalance leaves the group stuck.
+    RebalanceStuck = "92",
+    /// A loaded group begins again with an old generation.
+    GenerationForgotten = "own",
+    /// Committed offsets are found by a topic's name, and outlive it.
+    OffsetsOutliveTopic = "101",
 }
 
 #[cfg(madsim)]
@@ -23,48 +140,51 @@ mod active {
     thread_local! {
         static CHOSEN: Cell<Option<Plant>> = const { Cell::new(None) };
         static ACTIVATIONS: Cell<u64> = const { Cell::new(0) };
+        static MARKS: Cell<Option<fn(&'static str)>> = const { Cell::new(None) };
     }
 
-    /// Chooses the mutant of this run, or none.
-    pub fn choose(plant: Option<Plant>) {
-        CHOSEN.with(|chosen| chosen.set(plant));
-        ACTIVATIONS.with(|count| count.set(0));
-    }
-
-    /// Whether `plant` is chosen; counts an activation if so.
-    pub fn is_active(plant: Plant) -> bool {
-        let active = CHOSEN.with(|chosen| chosen.get()) == Some(plant);
-        if active {
-            ACTIVATIONS.with(|count| count.set(count.get() + 1));
+    impl Plant {
+        /// Chooses the mutant of this run, or none.
+        pub fn choose(plant: Option<Plant>) {
+            CHOSEN.set(plant);
+            ACTIVATIONS.set(0);
         }
-        active
-    }
 
-    /// How often the chosen mutant acted.
-    pub fn activations() -> u64 {
-        ACTIVATIONS.with(Cell::get)
+        /// Whether this mutant is chosen; counts no activation.
+        pub fn is_chosen(self) -> bool {
+            CHOSEN.get() == Some(self)
+        }
+
+        /// Whether this mutant is chosen; counts an activation if so.
+        pub fn is_active(self) -> bool {
+            let active = self.is_chosen();
+            if active {
+                ACTIVATIONS.set(ACTIVATIONS.get() + 1);
+            }
+            active
+        }
+
+        /// How often the chosen mutant acted in this run.
+        pub fn activations() -> u64 {
+            ACTIVATIONS.get()
+        }
+
+        /// Says where the coverage marks of [`mark!`](crate::mark) go.
+        pub fn send_marks_to(sink: Option<fn(&'static str)>) {
+            MARKS.set(sink);
+        }
+
+        /// Leaves a coverage mark.
+        pub fn mark(name: &'static str) {
+            if let Some(sink) = MARKS.get() {
+                sink(name);
+            }
+        }
     }
 }
 
-#[cfg(madsim)]
-impl Plant {
-    /// Chooses the mutant of this run, or none.
-    pub fn choose(plant: Option<Plant>) {
-        active::choose(plant);
-    }
-
-    /// Whether this mutant is chosen; counts an activation if so.
-    pub fn is_active(self) -> bool {
-        active::is_active(self)
-    }
-
-    /// How often the chosen mutant acted in this run.
-    pub fn activations() -> u64 {
-        active::activations()
-    }
-}
-
-/// Whether the named planted bug acts here: `planted!(AckBeforeFlush)`.
+/// Whether the named planted bug acts here: `planted!(AckBeforeFlush)`. Asked last, where it changes what happens: each
+/// `true` is counted as an activation.
 ///
 /// The constant `false` outside simulation.
 #[macro_export]
@@ -75,5 +195,30 @@ macro_rules! planted {
         #[cfg(not(madsim))]
         let active = false;
         active
+    }};
+}
+
+/// Whether the named planted bug acts in this run: for an assertion that it would break before a checker sees it.
+///
+/// The constant `false` outside simulation.
+#[macro_export]
+macro_rules! plant_chosen {
+    ($name:ident) => {{
+        #[cfg(madsim)]
+        let chosen = $crate::Plant::$name.is_chosen();
+        #[cfg(not(madsim))]
+        let chosen = false;
+        chosen
+    }};
+}
+
+/// Leaves a coverage mark of the simulator: `mark!("log rolled")`. The names are for people, in few words.
+///
+/// Nothing outside simulation.
+#[macro_export]
+macro_rules! mark {
+    ($name:literal) => {{
+        #[cfg(madsim)]
+        $crate::Plant::mark($name);
     }};
 }

@@ -175,7 +175,15 @@ async fn read_all(
                 let bytes = u64::try_from(wanted.partition_max_bytes)
                     .unwrap_or(0)
                     .min(remaining);
-                read_one(request, *wanted, snapshot, bytes, is_first).await
+                read_one(
+                    request,
+                    *wanted,
+                    snapshot,
+                    bytes,
+                    is_first,
+                    waiter.is_some(),
+                )
+                .await
             }
         };
         let bytes = read.bytes();
@@ -274,11 +282,15 @@ async fn read_one(
     snapshot: PartitionSnapshot,
     bytes_max: u64,
     is_first: bool,
+    is_long_poll: bool,
 ) -> PartitionRead {
     let offset = wanted.fetch_offset;
     let mut read = PartitionRead::refused(ErrorCode::None);
     let isolation = Isolation::from_wire(request.isolation_level);
-    let upper = snapshot.bound(isolation);
+    let mut upper = snapshot.bound(isolation);
+    if is_long_poll && upper < snapshot.log_end_offset && types::planted!(LongPollLosesBound) {
+        upper = snapshot.log_end_offset;
+    }
     if offset < snapshot.log_start_offset || offset > snapshot.log_end_offset {
         read.error = ErrorCode::OffsetOutOfRange;
     } else if snapshot.diverging.is_none() && offset < upper {

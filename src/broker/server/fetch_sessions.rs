@@ -125,6 +125,11 @@ impl Session {
         let is_news = told.has_records || told.is_error || entry.told != Some(offsets);
         // An error is told each time, and what follows it as well.
         entry.told = (!told.is_error).then_some(offsets);
+        if !is_news && self.order.len() > 1 && types::planted!(FetchSessionDropsPartition) {
+            self.places.remove(key);
+            self.order.remove(&place);
+            return false;
+        }
         if told.has_records {
             let entry = self.order.remove(&place).expect("places and order agree");
             self.places.insert(key.clone(), self.next_place);

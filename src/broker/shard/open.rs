@@ -179,13 +179,14 @@ async fn producers(
     let upper = upper.min(log.log_end_offset());
     let (mut state, from) = newest_snapshot(now, log, upper).await?;
     let mut aborted = Vec::new();
-    if from >= log.log_end_offset() {
+    if from >= log.log_end_offset() || types::planted!(ProducersNotRebuilt) {
         return Ok((state, aborted));
     }
     let mut scan = log.view().scan_headers(from)?;
     while let Some(batch) = scan.next().await? {
         let header = &batch.header;
-        if header.base_offset < from {
+        let is_first = header.base_offset == from && header.producer_id >= 0;
+        if header.base_offset < from || (is_first && types::planted!(ProducersRebuiltTooLate)) {
             continue;
         }
         let ended = state.replay(

@@ -113,7 +113,9 @@ impl GroupCoordinator {
         );
         match Change::decode(key, value) {
             Ok(Some(change)) => {
-                self.image.apply(change);
+                if !self.is_first_kept(&change) {
+                    self.image.apply(change);
+                }
                 Ok(Replayed::Applied)
             }
             Ok(None) => Ok(Replayed::Ignored),
@@ -122,6 +124,21 @@ impl GroupCoordinator {
                 Err(error)
             }
         }
+    }
+
+    /// The planted bug of a replay that keeps the first value of a key.
+    fn is_first_kept(&self, change: &Change) -> bool {
+        let Change::Offset {
+            group,
+            topic,
+            partition,
+            value: Some(value),
+        } = change
+        else {
+            return false;
+        };
+        let first = self.image.offset(group, topic, *partition);
+        first.is_some_and(|first| first.offset != value.offset) && types::planted!(ReplayKeepsFirst)
     }
 
     /// The fields that a step may touch, beside the groups and the image.
@@ -181,6 +198,9 @@ impl GroupCoordinator {
             .collect();
         let (groups, _, mut step) = self.split(now, out);
         for mut group in stored {
+            if group.generation > 1 && types::planted!(GenerationForgotten) {
+                group.generation = 1;
+            }
             let member_ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
             for member_id in &member_ids {
                 group.keep_alive(&mut step, member_id);

@@ -49,7 +49,11 @@ impl GroupCoordinator {
             return step.reply(token, response);
         }
         let append = step.append(changes, Effect::None);
-        step.park_known(append, token, response);
+        if types::planted!(CommitAckedEarly) {
+            step.reply(token, response);
+        } else {
+            step.park_known(append, token, response);
+        }
         groups
             .entry(group_id)
             // A consumer without membership makes a group that never has members.
@@ -85,7 +89,10 @@ impl GroupCoordinator {
                 let stored = self
                     .image
                     .offset(&request.group_id, &topic.topic, partition);
-                let stored = stored.filter(|o| is_same_topic(o.topic_id, topic.topic_id));
+                let stored = stored.filter(|o| {
+                    is_same_topic(o.topic_id, topic.topic_id)
+                        || types::planted!(OffsetsOutliveTopic)
+                });
                 fetched(partition, stored)
             };
             OffsetFetchTopicResult {
@@ -189,6 +196,9 @@ impl GroupCoordinator {
                 }
             }
         }
+        if !changes.is_empty() && types::planted!(OffsetsOutliveTopic) {
+            return;
+        }
         append_in_parts(&mut step, changes, Effect::None);
     }
 
@@ -209,6 +219,9 @@ impl GroupCoordinator {
                     }
                 }
             }
+        }
+        if !changes.is_empty() && types::planted!(OffsetsOutliveTopic) {
+            return;
         }
         append_in_parts(&mut step, changes, Effect::None);
     }
@@ -264,11 +277,14 @@ fn validate_commit(group: Option<&Group>, request: &OffsetCommit) -> Result<(), 
     }
     let instance_id = request.group_instance_id.as_deref();
     if is_anonymous && request.member_id.is_empty() && instance_id.is_none() {
+        if types::planted!(OutsiderCommits) {
+            return Ok(());
+        }
         // While a group has members, only they commit.
         return Err(OffsetCommitError::UnknownMemberId);
     }
     group.validate_member(&request.member_id, instance_id)?;
-    if request.generation_id != group.generation {
+    if request.generation_id != group.generation && !types::planted!(OldGenerationCommits) {
         return Err(OffsetCommitError::IllegalGeneration);
     }
     if group.state == GroupState::CompletingRebalance {
@@ -391,7 +407,8 @@ fn expired(
     let mut all_expired = true;
     for (topic, partitions) in &durable.offsets {
         for (&partition, offset) in partitions {
-            if !group.is_subscribed_to(topic) && is_expired(now, config, group, offset) {
+            let is_due = !group.is_subscribed_to(topic) && is_expired(now, config, group, offset);
+            if is_due || is_expired_too_early(now, config, group, offset) {
                 changes.push(tombstone(&group.id, topic, partition));
             } else {
                 all_expired = false;
@@ -399,6 +416,18 @@ fn expired(
         }
     }
     (changes, all_expired)
+}
+
+/// The planted bug of an expiry that looks only at the commit's time.
+fn is_expired_too_early(
+    now: Now,
+    config: &GroupConfig,
+    group: &Group,
+    offset: &CommittedOffset,
+) -> bool {
+    group.state != GroupState::Empty
+        && now.wall - offset.committed_at >= config.offsets_retention_ms
+        && types::planted!(OffsetsExpireWhileActive)
 }
 
 /// Whether an offset's time has come. It runs

@@ -149,12 +149,17 @@ impl ProducerEntry {
         self.window_len += 1;
     }
 
+    /// Forgets the window: only what comes after is known.
+    pub(super) fn forget_batches(&mut self) {
+        self.window = [BatchRange::default(); WINDOW];
+        self.window_len = 0;
+    }
+
     // The window is of one epoch: sequences begin again in the next.
     fn move_to_epoch(&mut self, producer_epoch: ProducerEpoch) {
         if self.producer_epoch != producer_epoch {
             self.producer_epoch = producer_epoch;
-            self.window = [BatchRange::default(); WINDOW];
-            self.window_len = 0;
+            self.forget_batches();
         }
     }
 

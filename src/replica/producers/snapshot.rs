@@ -83,6 +83,9 @@ impl ProducerState {
         entry.last_timestamp = read.timestamp;
         entry.coordinator_epoch = read.coordinator_epoch;
         entry.set_seen(loaded);
+        if continues && types::planted!(WindowNotRebuilt) {
+            entry.forget_batches();
+        }
         if read.last_offset >= 0 {
             entry.push(read.range());
         }

@@ -301,6 +301,7 @@ pub(super) async fn run(
     mut core: Box<Core>,
     plan: Plan,
 ) -> Finished<Result<Appended, AppendError>> {
+    let log_end_offset = core.log_end_offset;
     let undo = Undo::new(&core);
     let mut result = Ok(plan.appended);
     for group in &plan.groups {
@@ -308,6 +309,15 @@ pub(super) async fn run(
             result = Err(AppendError::Write(refuse(&mut core, undo, error).await));
             break;
         }
+    }
+    let active = core.active().clone();
+    if result.is_ok()
+        && active.state().offset_index.is_due()
+        && types::planted!(IndexErrorReusesOffsets)
+    {
+        core.log_end_offset = log_end_offset;
+        let path = active.path(FileKind::OffsetIndex);
+        result = Err(AppendError::Write(WriteError::NoSpace(path)));
     }
     Finished {
         core: Some(core),
@@ -324,10 +334,20 @@ async fn write_group(core: &mut Core, group: &Group, plan: &Plan) -> Result<(), 
     }
     let file = core.active_file(&plan.config).await?;
     let position = core.active().size_bytes();
-    let written = file.write_at(position, group.chunks.clone()).await;
+    let mut written = file.write_at(position, group.chunks.clone()).await;
+    if is_swallowed(&written) {
+        written = Ok(());
+    }
     written.map_err(|error| core.shared.write_error("appending to", file.path(), &error))?;
     note_written(core, group, &plan.config);
     Ok(())
+}
+
+fn is_swallowed(written: &std::io::Result<()>) -> bool {
+    let has_failed = written
+        .as_ref()
+        .is_err_and(|error| !crate::error::is_no_space(error));
+    has_failed && types::planted!(WriteErrorSwallowed)
 }
 
 /// Ends a single write that was begun before, or has failed.
@@ -337,7 +357,11 @@ pub(super) async fn end_single(
     written: impl Future<Output = std::io::Result<()>>,
 ) -> Finished<Result<Appended, AppendError>> {
     let undo = Undo::new(&core);
-    let result = match written.await {
+    let mut written = written.await;
+    if is_swallowed(&written) {
+        written = Ok(());
+    }
+    let result = match written {
         Ok(()) => Ok(finish_single(&mut core, &plan)),
         Err(error) => {
             let path = core.active().path(FileKind::Log);

@@ -87,6 +87,9 @@ async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, Writ
 /// one had.
 async fn forget(directory: &LogDirectory, name: &PartitionName) -> Result<(), WriteError> {
     directory.check()?;
+    if directory.recovery_points().get(name).is_some() && types::planted!(CheckpointsOutliveTopic) {
+        return Ok(());
+    }
     for checkpoint in [
         directory.recovery_points(),
         directory.log_starts(),

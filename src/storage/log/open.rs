@@ -75,7 +75,7 @@ impl Log {
         let shared = shared(directory, name);
         // What a deleted partition of this name had reached must not be believed of this one.
         for checkpoint in [directory.recovery_points(), directory.log_starts()] {
-            if checkpoint.get(name).is_some() {
+            if checkpoint.get(name).is_some() && !types::planted!(CheckpointsOutliveTopic) {
                 checkpoint.remove(name);
                 directory.persist(checkpoint).await?;
             }
@@ -154,7 +154,12 @@ impl Log {
         let first_base = segments
             .first()
             .map_or(known_start, |first| first.base_offset());
-        let log_start = known_start.max(first_base);
+        let is_kept = known_start <= first_base || !types::planted!(LogStartMovesBack);
+        let log_start = if is_kept {
+            known_start.max(first_base)
+        } else {
+            first_base
+        };
         let core = if segments.is_empty() || log_start > next_offset {
             start_empty(&shared, &config, now, segments, log_start).await?
         } else {

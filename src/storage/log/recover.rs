@@ -172,6 +172,11 @@ impl Recovery<'_> {
         let (markers, bad) = (scan.markers, scan.bad);
         run.map_err(|error| self.fail("reading", &path, &error))?;
         self.recovered.checked_bytes += state.size_bytes;
+        if let Some(damage) = bad.as_ref().filter(|bad| bad.offset < self.proven_offset)
+            && planted!(DamageCutAway)
+        {
+            self.proven_offset = damage.offset;
+        }
         if bad
             .as_ref()
             .is_some_and(|bad| bad.offset < self.proven_offset)
@@ -203,6 +208,9 @@ impl Recovery<'_> {
         self.rewrite_indexes(segment).await?;
         self.keep_aborted(segment, markers).await?;
         let path = segment.path(FileKind::Log);
+        if segment.size_bytes() > 0 && planted!(RecoveryWithoutFlush) {
+            return Ok(());
+        }
         let synced = file.sync_data().await;
         synced.map_err(|error| self.shared.directory.fail("syncing", &path, &error))?;
         Ok(())

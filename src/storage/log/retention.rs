@@ -103,7 +103,9 @@ fn removable(core: &Core, config: &LogConfig, now: Now, upper_offset: Offset) ->
         let is_old = config.cleanup.delete && is_expired(segment, config, now);
         let is_excess = excess_bytes >= size_bytes && excess_bytes > 0;
         let is_below_start = end <= core.log_start_offset && !is_active;
-        let may_go = end <= upper_offset && size_bytes > 0 && (is_old || (is_excess && !is_active));
+        let is_due = size_bytes > 0 && (is_old || (is_excess && !is_active));
+        let may_go =
+            is_due && (end <= upper_offset || types::planted!(RetentionAboveHighWatermark));
         if !may_go && !is_below_start {
             break;
         }
