@@ -18,6 +18,7 @@ use runtime::sync::{mpsc, oneshot};
 use storage::{AppendBatch, DirectoryFailure, Log, ReadError, WriteError};
 use types::{LeaderEpoch, NodeId, Offset};
 
+use crate::observer::Observer;
 use crate::shard::own_batch;
 use files::MetadataFiles;
 
@@ -103,12 +104,20 @@ pub struct QuorumDriver<P> {
     leading: Option<LeaderEpoch>,
     next_token: u64,
     is_refused: bool,
+    observer: Option<Arc<dyn Observer>>,
+    /// Requests that are not answered, as the observer is told.
+    parked: usize,
+    /// Whether what is being written may use the space that is reserved for a full disk.
+    may_use_reserve: bool,
 }
 
 impl<P: Publisher> QuorumDriver<P> {
     /// Starts the machine: when this ends, this node leads and everything in the log is replayed and published.
     pub async fn start(&mut self) -> Result<(), QuorumFailure> {
         self.feed(Input::Start).await?;
+        if self.leading.is_none() && std::mem::take(&mut self.is_refused) {
+            return Err(WriteError::NoSpace(self.log.path().to_owned()).into());
+        }
         assert!(self.leading.is_some(), "a quorum of one elects itself");
         let activate = controller::request::Activate {
             bootstrap_features: controller::features::bootstrap_features(),
@@ -132,11 +141,13 @@ impl<P: Publisher> QuorumDriver<P> {
             match call {
                 None => return Ok(()),
                 Some(Call::Decide(request, sender)) => {
+                    self.parked = 1 + calls.len();
                     // Without a response the asker sees that the channel closed: nothing was decided.
                     if let Some(response) = self.decide(request).await? {
                         // The asker may have gone away; what was decided stands.
                         let _ = sender.send(response);
                     }
+                    self.parked = 0;
                 }
                 Some(Call::Describe(sender)) => {
                     let _ = sender.send(self.describe());
@@ -158,6 +169,13 @@ impl<P: Publisher> QuorumDriver<P> {
         let now = self.clock.now();
         let next_offset = self.log.log_end_offset();
         let decision = self.controller.decide(now, next_offset, &request);
+        self.observe_controller();
+        // The reserve is for what frees space and for what keeps the node alive, not for what needs more of it.
+        let grows = matches!(
+            request,
+            Request::CreateTopics(_) | Request::CreatePartitions(_)
+        );
+        self.may_use_reserve = !grows;
         let limit = self.files.limits().metadata_records_per_operation_max;
         let whole = decision.records.len().max(1);
         let size = if decision.atomic { whole } else { limit };
@@ -204,6 +222,9 @@ impl<P: Publisher> QuorumDriver<P> {
         let mut actions = Actions::new();
         while let Some(input) = inputs.pop_front() {
             self.quorum.step(self.clock.now(), input, &mut actions);
+            if let Some(observer) = &self.observer {
+                observer.quorum(&self.quorum.view());
+            }
             let todo: Vec<Action> = actions.drain().collect();
             for action in todo {
                 if let Some(input) = self.carry_out(action).await? {
@@ -217,7 +238,7 @@ impl<P: Publisher> QuorumDriver<P> {
     async fn carry_out(&mut self, action: Action) -> Result<Option<Input>, QuorumFailure> {
         match action {
             Action::PersistState(state) => {
-                self.files.write_quorum_state(&state).await?;
+                self.write_quorum_state(&state).await?;
                 return Ok(Some(Input::StatePersisted(state)));
             }
             Action::AppendControl {
@@ -281,10 +302,22 @@ impl<P: Publisher> QuorumDriver<P> {
         Ok(None)
     }
 
+    async fn write_quorum_state(&self, state: &raft::QuorumState) -> Result<(), QuorumFailure> {
+        let mut written = self.files.write_quorum_state(state).await;
+        let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+        if written.as_ref().is_err_and(is_full) && self.log.directory().release_reserve().await {
+            written = self.files.write_quorum_state(state).await;
+        }
+        Ok(written?)
+    }
+
     async fn append(&mut self, batch: AppendBatch) -> Result<Input, QuorumFailure> {
         let base_offset = batch.header.base_offset;
         let mut result = self.try_append(batch.clone()).await;
-        if is_no_space(&result) && self.log.directory().release_reserve().await {
+        if is_no_space(&result)
+            && self.may_use_reserve
+            && self.log.directory().release_reserve().await
+        {
             // What frees space must be possible on a full disk: deleting a topic is a metadata record.
             result = self.try_append(batch).await;
         }
@@ -296,7 +329,7 @@ impl<P: Publisher> QuorumDriver<P> {
                 tracing::error!(%error, "a metadata change is refused");
                 self.is_refused = true;
                 let generation = self.log.generation();
-                let error = raft::AppendError::NoSpace;
+                let error = raft::AppendError::NoSpaceSingle;
                 Ok(Input::AppendFailed {
                     from_offset: base_offset,
                     generation,
@@ -340,6 +373,7 @@ impl<P: Publisher> QuorumDriver<P> {
             assert!(!batches.is_empty(), "what is committed is in the log");
             for batch in &batches {
                 self.replay(batch, &mut changes)?;
+                self.observe_controller();
                 self.applied = batch.header().next_offset();
             }
         }
@@ -347,6 +381,13 @@ impl<P: Publisher> QuorumDriver<P> {
             .publish(self.controller.image(), changes)
             .await;
         Ok(())
+    }
+
+    fn observe_controller(&self) {
+        if let Some(observer) = &self.observer {
+            let quorum = self.quorum.view();
+            observer.controller(&self.controller.view(), &quorum, self.parked);
+        }
     }
 
     fn replay(&mut self, batch: &Batch, changes: &mut Vec<Change>) -> Result<(), QuorumFailure> {

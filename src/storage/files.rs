@@ -117,7 +117,12 @@ impl FileCache {
     /// Whether more files are open than there should be, because many hold unsynced bytes: a flush of the logs that
     /// need one lets go of them.
     pub fn is_crowded(&self) -> bool {
-        self.open_files() > self.inner.open_files_max
+        self.is_crowded_by(0)
+    }
+
+    /// Whether there would be too many if `more` were opened and none closed.
+    pub fn is_crowded_by(&self, more: usize) -> bool {
+        self.open_files() + more > self.inner.open_files_max
     }
 
     /// Opens the file of a segment, or gives the open one.

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::config::StaticConfig;
 use broker::node::{NodeConfig, NodeError, RunningNode};
+use broker::observer::Observer;
 use broker::server::authorizer::{Authorizer, Quotas};
 use runtime::Clock;
 use runtime::disk::Disk;
@@ -27,6 +29,10 @@ pub struct Options {
     pub quotas: Quotas,
     /// Bytes of requests and responses.
     pub memory_bytes_max: usize,
+    /// Who is shown every step.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// Files of segments that may be open.
+    pub open_files_max: usize,
 }
 
 impl Default for Options {
@@ -37,6 +43,8 @@ impl Default for Options {
             authorizer: Authorizer::AllowAll,
             quotas: Quotas::Unlimited,
             memory_bytes_max: 64 << 20,
+            observer: None,
+            open_files_max: 400,
         }
     }
 }
@@ -87,6 +95,15 @@ impl Data {
         self.root.path()
     }
 
+    /// A directory with the files below `from` in it.
+    pub fn copied(from: &Path, options: Options) -> Data {
+        let data = Data::new(options);
+        let target = data.path().join(&data.options.log_dirs[0]);
+        std::fs::create_dir(&target).expect("a new directory");
+        copy(from, &target);
+        data
+    }
+
     /// Changes how the node is started.
     pub fn options(&mut self) -> &mut Options {
         &mut self.options
@@ -113,7 +130,8 @@ impl Data {
 pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, NodeError> {
     let (disk, clock) = (Disk::new(), Clock::start());
     let config = options.parse(root);
-    let seed = 7;
+    // As a new process has: a broker is not taken for its own earlier life.
+    let seed = runtime::entropy();
     let mut prng = Prng::new(seed, "format");
     broker::node::format(&disk, &config, None, clock.now(), &mut prng).await?;
     broker::node::start(NodeConfig {
@@ -122,11 +140,11 @@ pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, Nod
         clock,
         seed,
         cores: 2,
-        open_files_max: 400,
+        open_files_max: options.open_files_max,
         memory_bytes_max: options.memory_bytes_max,
         authorizer: options.authorizer,
         quotas: options.quotas,
-        observer: None,
+        observer: options.observer.clone(),
     })
     .await
 }
