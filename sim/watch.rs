@@ -47,7 +47,9 @@ impl Watcher {
 pub fn replicas(broker: usize) -> BTreeMap<TopicPartition, ReplicaSeen> {
     SEEN.with_borrow(|seen| {
         let of_broker = seen.iter().filter(|((of, _), _)| *of == broker);
-        of_broker.map(|((_, partition), seen)| (*partition, *seen)).collect()
+        of_broker
+            .map(|((_, partition), seen)| (*partition, *seen))
+            .collect()
     })
 }
 
@@ -112,4 +114,3 @@ impl Observer for Watcher {
         );
     }
 }
-
