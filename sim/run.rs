@@ -14,7 +14,6 @@ use runtime::simulated::world::now_nanos;
 use runtime::sync::Notify;
 use types::Plant;
 
-use crate::history::Recorder;
 use crate::plan::Plan;
 use crate::trace::TraceSink;
 use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
@@ -91,14 +90,7 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
 }
 
 fn make_world(plan: &Plan, sink: &Rc<TraceSink>, without_checkers: bool) -> Rc<World> {
-    let clients = Rc::new(Context {
-        plan: plan.clone(),
-        history: RefCell::new(Recorder::new()),
-        began_nanos: Cell::new(0),
-        bootstrap: world::bootstrap(plan),
-        classes: RefCell::default(),
-        names: RefCell::default(),
-    });
+    let clients = Rc::new(Context::new(plan, world::bootstrap(plan)));
     let _ = without_checkers;
     let observers = (0..plan.brokers.len())
         .map(|index| Some(Watcher::new(index) as Arc<dyn Observer>))
@@ -107,7 +99,11 @@ fn make_world(plan: &Plan, sink: &Rc<TraceSink>, without_checkers: bool) -> Rc<W
         plan: plan.clone(),
         sink: Rc::clone(sink),
         clients,
-        brokers: plan.brokers.iter().map(|_| BrokerState::default()).collect(),
+        brokers: plan
+            .brokers
+            .iter()
+            .map(|_| BrokerState::default())
+            .collect(),
         observers,
         reports: RefCell::default(),
         moved: Notify::new(),
@@ -140,7 +136,11 @@ async fn supervise(world: Rc<World>) {
     let nodes = Rc::new(world::build(&Handle::current(), &world));
     let mut nemesis = Nemesis::new(&world, &nodes);
     if !start(&world, &mut nemesis).await {
-        world.report("L8", "cluster", "no broker serves after its first start".into());
+        world.report(
+            "L8",
+            "cluster",
+            "no broker serves after its first start".into(),
+        );
         return;
     }
     safety(&world, &mut nemesis).await;
@@ -158,7 +158,9 @@ fn all_serve(world: &World) -> bool {
 
 /// Waits until every broker serves for the first time.
 async fn start(world: &Rc<World>, nemesis: &mut Nemesis) -> bool {
-    nemesis.run_until(START_MS_MAX * NANOS_PER_MS, all_serve).await;
+    nemesis
+        .run_until(START_MS_MAX * NANOS_PER_MS, all_serve)
+        .await;
     all_serve(world)
 }
 
@@ -191,7 +193,11 @@ async fn liveness(world: &Rc<World>, _nodes: &Rc<Nodes>, nemesis: &mut Nemesis) 
             if !broker.is_serving() {
                 let phase = broker.phase.borrow().clone();
                 let object = format!("broker-{}", world.plan.brokers[index].id);
-                world.report("L8", &object, format!("does not serve after healing: {phase:?}"));
+                world.report(
+                    "L8",
+                    &object,
+                    format!("does not serve after healing: {phase:?}"),
+                );
             }
         }
     }

@@ -113,7 +113,10 @@ impl Nemesis {
             if now >= end_nanos || is_over(&world) {
                 return;
             }
-            let next = self.agenda.first_key_value().map_or(end_nanos, |(key, _)| key.0);
+            let next = self
+                .agenda
+                .first_key_value()
+                .map_or(end_nanos, |(key, _)| key.0);
             let wait = Duration::from_nanos(next.min(end_nanos).saturating_sub(now));
             select! {
                 biased;
@@ -201,7 +204,13 @@ impl Nemesis {
 
     fn tell(&self, kind: &'static str, index: usize) {
         let name = self.world.plan.faults[index].fault.name();
-        trace::emit(kind, &[("name", Value::Text(name)), ("index", Value::Int(index as i64))]);
+        trace::emit(
+            kind,
+            &[
+                ("name", Value::Text(name)),
+                ("index", Value::Int(index as i64)),
+            ],
+        );
     }
 
     fn begin_fault(&mut self, index: usize) {
@@ -416,7 +425,12 @@ impl Nemesis {
     /// Disturbs the network.
     fn disturb(&mut self, index: usize, fault: &Fault) -> bool {
         match fault {
-            Fault::Cut { from, to, how, both } => {
+            Fault::Cut {
+                from,
+                to,
+                how,
+                both,
+            } => {
                 let ways = self.ways(from, to, *both);
                 self.network.cut(index, ways, *how);
             }
@@ -424,7 +438,12 @@ impl Nemesis {
                 self.active.insert(index);
                 self.flap(index, true);
             }
-            Fault::Delay { from, to, latency_us, tail_one_in } => {
+            Fault::Delay {
+                from,
+                to,
+                latency_us,
+                tail_one_in,
+            } => {
                 let ways = self.ways(from, to, false);
                 self.network.change(index, ways, |link| {
                     link.latency_us = link.latency_us.saturating_add(*latency_us);
@@ -432,18 +451,28 @@ impl Nemesis {
                     link.tail_factor = 10;
                 });
             }
-            Fault::Narrow { from, to, bytes_per_second } => {
+            Fault::Narrow {
+                from,
+                to,
+                bytes_per_second,
+            } => {
                 let ways = self.ways(from, to, false);
-                self.network
-                    .change(index, ways, |link| link.bytes_per_second = *bytes_per_second);
+                self.network.change(index, ways, |link| {
+                    link.bytes_per_second = *bytes_per_second
+                });
             }
             Fault::Reset { a, b } => {
                 let (a, b) = (self.nodes.number(a), self.nodes.number(b));
                 return self.network.fabric().reset(a, b, usize::MAX) > 0;
             }
-            Fault::SlowReader { node, peer, bytes_per_second } => {
+            Fault::SlowReader {
+                node,
+                peer,
+                bytes_per_second,
+            } => {
                 let (node, peer) = (self.nodes.number(node), self.nodes.number(peer));
-                self.network.slow_reader(index, node, peer, *bytes_per_second);
+                self.network
+                    .slow_reader(index, node, peer, *bytes_per_second);
             }
             _ => unreachable!("only faults of the network come here"),
         }
