@@ -13,7 +13,9 @@ use runtime::sync::select;
 use super::disks::{DiskFaults, survival_of};
 use super::network::Network;
 use super::{Nodes, Phase, World};
+use crate::checkers::state::Death;
 use crate::plan::{Event, Fault, Survival, When};
+use crate::watch;
 
 /// How long a broker that ended by itself stays down, in milliseconds.
 const RESTART_MS: u64 = 1_000;
@@ -307,16 +309,18 @@ impl Nemesis {
 
     fn kill(&mut self, broker: usize) {
         nodes::kill(self.nodes.id(&self.name(broker)));
-        self.died(broker);
+        self.died(broker, Death::Kill);
     }
 
     fn power_off(&mut self, broker: usize, survival: Survival) {
         nodes::power_off(self.nodes.id(&self.name(broker)));
         self.dark.insert(broker, survival);
-        self.died(broker);
+        self.world.power_losses.borrow_mut().push(now_nanos());
+        self.died(broker, Death::Power);
     }
 
-    fn died(&self, broker: usize) {
+    fn died(&self, broker: usize, death: Death) {
+        watch::died(self.world.plan.brokers[broker].id, death);
         let state = &self.world.brokers[broker];
         state.shared.borrow_mut().take();
         *state.phase.borrow_mut() = Phase::Down;
