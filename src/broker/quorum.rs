@@ -66,7 +66,7 @@ pub enum QuorumFailure {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A small file cannot be read or written.
-    #[error("{0}")]
+    #[error(transparent)]
     File(#[from] std::io::Error),
     /// The log holds what cannot be replayed.
     #[error("offset {offset} of the metadata log: {reason}")]

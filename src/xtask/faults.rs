@@ -69,6 +69,10 @@ const STORIES: &[(&str, Story)] = &[
         "a full disk refuses metadata until there is space",
         full_for_metadata,
     ),
+    (
+        "more partitions than descriptors are served",
+        few_descriptors,
+    ),
 ];
 
 /// Runs the chore.
@@ -394,5 +398,44 @@ fn full_for_metadata(root: &Path) -> Result<()> {
     }
     drop(client);
     ensure!(broker.stop()?.success(), "the stop is not clean");
+    Ok(())
+}
+
+/// Descriptors that the process may have, and partitions that it shall serve.
+const DESCRIPTORS: usize = 128;
+const MANY_PARTITIONS: i32 = 300;
+
+/// All partitions of a topic are written at once, and again, in both classes; then all are read.
+fn few_descriptors(root: &Path) -> Result<()> {
+    use crate::syscalls::wire;
+    let home = Home::new(root, "faults", &["one"])?;
+    let limit = format!("ulimit -n {DESCRIPTORS} && exec \"$@\"");
+    let prefix = ["sh", "-c", &limit, "sh"].map(std::ffi::OsString::from);
+    for round in 1..=2 {
+        let broker = home.start_by(&prefix)?;
+        let mut client = broker.client()?;
+        for (topic, flush_messages) in [("flushed", "1"), ("replicated", "1000000000")] {
+            if round == 1 {
+                let settings = [("flush.messages", flush_messages)];
+                let request = wire::create_topic(topic, MANY_PARTITIONS, &settings);
+                ensure!(wire::topic_code(&client.ask(&request)?)? == 0, "creating");
+            }
+            for _ in 0..3 {
+                let request = wire::produce_to_all(topic, MANY_PARTITIONS, VALUE_BYTES);
+                let codes = wire::all_produced(&client.ask(&request)?)?;
+                let refused = codes.iter().filter(|code| **code != 0).count();
+                ensure!(
+                    refused == 0,
+                    "{refused} partitions of {topic} refuse: {codes:?}"
+                );
+            }
+            for partition in 0..MANY_PARTITIONS {
+                let seen = look(&mut client, topic, partition)?;
+                ensure!(seen == (0, 3 * round), "{topic}-{partition}: {seen:?}");
+            }
+        }
+        drop(client);
+        ensure!(broker.stop()?.success(), "the stop is not clean");
+    }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The leak test: whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process.
 //!
 //! [`arm`] forbids the system calls for it. A forbidden call prints what was asked for and the first frame outside the
-//! standard library, and ends the process with [`EXIT_CODE`]. What is written to files that were opened before goes on. Where the C library
-//! blocks all signals around the call, as for a new process or thread, the process dies of SIGSYS and says nothing.
+//! standard library, and ends the process with [`EXIT_CODE`]. Files that were opened before can be written on. Where
+//! the C library blocks all signals around the call, as for a new process or thread, the process dies of SIGSYS and
+//! says nothing.
 
 use std::backtrace::Backtrace;
 

@@ -2,6 +2,8 @@
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
+#[cfg(test)]
+mod banned_tests;
 pub(crate) mod clock;
 pub mod clocks;
 #[cfg(test)]

@@ -104,6 +104,31 @@ pub fn produce(topic: &str, partition: i32, count: i32, value_bytes: usize) -> R
     Request(0, 3, body.i32(1).i32(partition).bytes(&batch))
 }
 
+/// Produce 3 with acks=all: one batch of one record to each partition of a topic.
+pub fn produce_to_all(topic: &str, partitions: i32, value_bytes: usize) -> Request {
+    let body = Body::default().no_text().i16(-1).i32(30_000).i32(1);
+    let mut body = body.text(topic).i32(partitions);
+    for partition in 0..partitions {
+        body = body.i32(partition).bytes(&batch(1, value_bytes));
+    }
+    Request(0, 3, body)
+}
+
+/// The answer to [`produce_to_all`]: the partitions' error codes.
+pub fn all_produced(answer: &[u8]) -> Result<Vec<i16>> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.text()?;
+    let mut codes = Vec::new();
+    for _ in 0..body.i32()? {
+        body.i32()?;
+        codes.push(body.i16()?);
+        body.i64()?;
+        body.i64()?;
+    }
+    Ok(codes)
+}
+
 /// Fetch 4 of one partition, without waiting.
 pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Request {
     let body = Body::default().i32(-1).i32(0).i32(1).i32(bytes_max).i8(0);
