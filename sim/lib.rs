@@ -6,9 +6,12 @@
 
 pub mod checkers;
 pub mod history;
+pub mod marks;
 pub mod plan;
 #[cfg(madsim)]
 pub mod run;
+pub mod scenario;
+pub mod tally;
 #[cfg(madsim)]
 pub mod trace;
 pub mod verdict;

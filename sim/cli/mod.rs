@@ -82,7 +82,8 @@ fn run_one(arguments: &RunArguments) -> Result<u8, String> {
     }
     let mut options = Options::default();
     if let Some(path) = &arguments.trace {
-        let file = std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let file =
+            std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
         options.trace = Some(Box::new(BufWriter::new(file)));
     }
     let verdict = run(&plan, options).verdict;
@@ -99,10 +100,18 @@ fn run_one(arguments: &RunArguments) -> Result<u8, String> {
 fn log() {
     struct Simulated;
     impl tracing_subscriber::fmt::time::FormatTime for Simulated {
-        fn format_time(&self, w: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        fn format_time(
+            &self,
+            w: &mut tracing_subscriber::fmt::format::Writer<'_>,
+        ) -> std::fmt::Result {
             let micros = runtime::simulated::world::now_nanos() / 1_000;
             let node = runtime::simulated::world::current_node();
-            write!(w, "{:>4}.{:06} node {node}", micros / 1_000_000, micros % 1_000_000)
+            write!(
+                w,
+                "{:>4}.{:06} node {node}",
+                micros / 1_000_000,
+                micros % 1_000_000
+            )
         }
     }
     tracing_subscriber::fmt()

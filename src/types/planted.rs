@@ -15,6 +15,15 @@ pub enum Plant {
     TornTailKept = 3,
 }
 
+impl Plant {
+    /// Every planted bug.
+    pub const ALL: &'static [Plant] = &[
+        Plant::AckBeforeFlush,
+        Plant::DuplicateAppended,
+        Plant::TornTailKept,
+    ];
+}
+
 #[cfg(madsim)]
 mod active {
     use super::Plant;
