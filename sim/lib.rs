@@ -5,12 +5,15 @@
 //! checkers and verdicts are plain data.
 
 pub mod checkers;
+pub mod compare;
+pub mod controls;
 pub mod history;
 pub mod marks;
 pub mod plan;
 #[cfg(madsim)]
 pub mod run;
 pub mod scenario;
+pub mod scoreboard;
 pub mod tally;
 #[cfg(madsim)]
 pub mod trace;
