@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use broker::observer::Observer;
 use madsim::runtime::Handle;
@@ -14,12 +14,14 @@ use runtime::simulated::world::now_nanos;
 use runtime::sync::Notify;
 use types::Plant;
 
-use crate::history::Recorder;
 use crate::plan::Plan;
 use crate::trace::TraceSink;
 use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
+use crate::checkers::history::{Expectations, judge};
+use crate::checkers::state::Settings;
+use crate::history::{History, Key};
 use crate::watch::{self, Watcher};
-use crate::workload::Context;
+use crate::workload::{self, Context};
 use crate::world::{self, BrokerState, Nemesis, Nodes, World};
 
 const NANOS_PER_MS: u64 = 1_000_000;
@@ -27,6 +29,11 @@ const NANOS_PER_MS: u64 = 1_000_000;
 const START_MS_MAX: u64 = 60_000;
 /// How long clients may go on after the last step's time before they are stopped, in milliseconds.
 const LATE_MS: u64 = 5_000;
+
+/// How long one task of the judge may take, in simulated milliseconds.
+const JUDGE_MS_MAX: u64 = 300_000;
+/// How long the last reads may take, in simulated milliseconds.
+const FINAL_READS_MS_MAX: u64 = 60_000;
 
 /// How a run is watched.
 #[derive(Default)]
@@ -54,9 +61,9 @@ pub struct Outcome {
 pub fn run(plan: &Plan, options: Options) -> Outcome {
     let sink = TraceSink::new(options.trace);
     runtime_trace::set_sink(Some(Rc::clone(&sink) as Rc<dyn runtime_trace::Sink>));
-    watch::begin();
+    watch::begin((!options.without_checkers).then(|| settings(plan)));
     Plant::choose(options.planted);
-    let world = make_world(plan, &sink, options.without_checkers);
+    let world = make_world(plan, &sink);
     World::set_current(Some(Rc::clone(&world)));
     let cpu = cpu_ms();
     let ended = Rc::new(Cell::new(0));
@@ -84,35 +91,38 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
         ended.set(sink.last_nanos());
     }
     World::set_current(None);
-    let cpu_ms = cpu_ms() - cpu;
     let history = world.clients.history.take().finish();
-    let verdict = verdict(&world, &sink, options.planted, ended.get(), cpu_ms);
+    let mut work = BTreeMap::new();
+    if !options.without_checkers {
+        judge_all(&world, &history, &mut work);
+    }
+    let cpu_ms = cpu_ms() - cpu;
+    let mut verdict = verdict(&world, &sink, options.planted, ended.get(), cpu_ms);
+    verdict.work = work;
     Outcome { verdict, history }
 }
 
-fn make_world(plan: &Plan, sink: &Rc<TraceSink>, without_checkers: bool) -> Rc<World> {
-    let clients = Rc::new(Context {
-        plan: plan.clone(),
-        history: RefCell::new(Recorder::new()),
-        began_nanos: Cell::new(0),
-        bootstrap: world::bootstrap(plan),
-        classes: RefCell::default(),
-        names: RefCell::default(),
-    });
-    let _ = without_checkers;
+fn make_world(plan: &Plan, sink: &Rc<TraceSink>) -> Rc<World> {
+    let clients = Rc::new(Context::new(plan, world::bootstrap(plan)));
     let observers = (0..plan.brokers.len())
-        .map(|index| Some(Watcher::new(index) as Arc<dyn Observer>))
+        .map(|index| Some(Watcher::new(plan.brokers[index].id) as Arc<dyn Observer>))
         .collect();
     Rc::new(World {
         plan: plan.clone(),
         sink: Rc::clone(sink),
         clients,
-        brokers: plan.brokers.iter().map(|_| BrokerState::default()).collect(),
+        brokers: plan
+            .brokers
+            .iter()
+            .map(|_| BrokerState::default())
+            .collect(),
         observers,
         reports: RefCell::default(),
         moved: Notify::new(),
         workload: Notify::new(),
         damaged: RefCell::default(),
+        power_losses: RefCell::default(),
+        has_final_reads: Cell::new(false),
         clients_done: Cell::new(0),
     })
 }
@@ -140,7 +150,14 @@ async fn supervise(world: Rc<World>) {
     let nodes = Rc::new(world::build(&Handle::current(), &world));
     let mut nemesis = Nemesis::new(&world, &nodes);
     if !start(&world, &mut nemesis).await {
-        world.report("L8", "cluster", "no broker serves after its first start".into());
+        world.report(
+            "L8",
+            "cluster",
+            "no broker serves after its first start".into(),
+        );
+        return;
+    }
+    if !set_up(&world, &nodes, &mut nemesis).await {
         return;
     }
     safety(&world, &mut nemesis).await;
@@ -158,8 +175,49 @@ fn all_serve(world: &World) -> bool {
 
 /// Waits until every broker serves for the first time.
 async fn start(world: &Rc<World>, nemesis: &mut Nemesis) -> bool {
-    nemesis.run_until(START_MS_MAX * NANOS_PER_MS, all_serve).await;
+    nemesis
+        .run_until(START_MS_MAX * NANOS_PER_MS, all_serve)
+        .await;
     all_serve(world)
+}
+
+/// Lets the judge do something while the nemesis goes on.
+async fn with_judge<F>(nodes: &Nodes, nemesis: &mut Nemesis, work: F) -> Option<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let done: Rc<RefCell<Option<F::Output>>> = Rc::default();
+    let tell = Rc::clone(&done);
+    let task = runtime::simulated::nodes::spawn_on(nodes.judge, async move {
+        let output = work.await;
+        *tell.borrow_mut() = Some(output);
+        World::current().moved.notify_one();
+    });
+    let watched = Rc::clone(&done);
+    let end = now_nanos() + JUDGE_MS_MAX * NANOS_PER_MS;
+    nemesis
+        .run_until(end, move |_| watched.borrow().is_some())
+        .await;
+    task.abort();
+    done.take()
+}
+
+/// Lets the judge make the topics.
+async fn set_up(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis) -> bool {
+    let clients = Rc::clone(&world.clients);
+    let work = async move { workload::judge::set_up(&clients).await };
+    match with_judge(nodes, nemesis, work).await {
+        Some(Ok(())) => true,
+        Some(Err(error)) => {
+            world.report("L4", "cluster", format!("topics cannot be made: {error}"));
+            false
+        }
+        None => {
+            world.report("L4", "cluster", "topics are not made in time".into());
+            false
+        }
+    }
 }
 
 /// The phase in which faults come: nothing may be lost, whatever happens.
@@ -182,20 +240,104 @@ async fn safety(world: &Rc<World>, nemesis: &mut Nemesis) {
         .await;
 }
 
-/// The phase after the faults: what can make progress has to.
-async fn liveness(world: &Rc<World>, _nodes: &Rc<Nodes>, nemesis: &mut Nemesis) {
+/// The phase after the faults: what can make progress has to, and everything is read.
+async fn liveness(world: &Rc<World>, nodes: &Rc<Nodes>, nemesis: &mut Nemesis) {
     let end = now_nanos() + world.plan.healing_ms_max * NANOS_PER_MS;
     nemesis.run_until(end, all_serve).await;
     if !all_serve(world) {
-        for (index, broker) in world.brokers.iter().enumerate() {
-            if !broker.is_serving() {
-                let phase = broker.phase.borrow().clone();
-                let object = format!("broker-{}", world.plan.brokers[index].id);
-                world.report("L8", &object, format!("does not serve after healing: {phase:?}"));
+        return report_down(world);
+    }
+    let clients = Rc::clone(&world.clients);
+    let work = async move {
+        let mut reports = workload::judge::liveness(&clients).await;
+        let deadline = now_nanos() + FINAL_READS_MS_MAX * NANOS_PER_MS;
+        let mut found = workload::judge::final_reads(&clients, deadline).await;
+        reports.append(&mut found.reports);
+        reports
+    };
+    match with_judge(nodes, nemesis, work).await {
+        Some(reports) => {
+            world.has_final_reads.set(true);
+            world.reports.borrow_mut().extend(reports);
+        }
+        None => world.report("L5", "judge", "it never ends its work".into()),
+    }
+}
+
+fn report_down(world: &World) {
+    for (index, broker) in world.brokers.iter().enumerate() {
+        if !broker.is_serving() {
+            let phase = broker.phase.borrow().clone();
+            let object = format!("broker-{}", world.plan.brokers[index].id);
+            let message = format!("does not serve after healing: {phase:?}");
+            world.report("L8", &object, message);
+        }
+    }
+}
+
+/// What the plan permits.
+fn settings(_plan: &Plan) -> Settings {
+    Settings::default()
+}
+
+/// Judges what was seen; what is found joins the world's reports.
+fn judge_all(world: &World, history: &History, work: &mut BTreeMap<String, u64>) {
+    let (state, excused) = watch::end();
+    let expectations = expectations(world, excused);
+    let (seen, _) = judge(history, &expectations);
+    for report in [state, seen] {
+        for (checker, count) in &report.work {
+            *work.entry(checker.to_string()).or_default() += count;
+        }
+        for finding in report.findings {
+            let at_us = finding
+                .operations
+                .iter()
+                .filter_map(|&index| history.operations.get(index as usize))
+                .map(|operation| operation.time / 1_000)
+                .max();
+            world.reports.borrow_mut().push(Report {
+                checker: finding.checker.to_string(),
+                object: finding.object,
+                message: finding.message,
+                at_us: at_us.unwrap_or_default(),
+            });
+        }
+    }
+}
+
+/// What the run knows and the history does not.
+fn expectations(
+    world: &World,
+    excused: BTreeMap<Key, Vec<crate::checkers::history::Excused>>,
+) -> Expectations {
+    let mut expectations = Expectations {
+        power_losses: world.power_losses.borrow().clone(),
+        final_polls: world.has_final_reads.get(),
+        ..Expectations::default()
+    };
+    for (&key, &class) in world.clients.classes.borrow().iter() {
+        expectations.keys.entry(key).or_default().class = class;
+    }
+    for (key, excused) in excused {
+        expectations.keys.entry(key).or_default().excused = excused;
+    }
+    for &key in world.clients.fenced.borrow().iter() {
+        expectations.keys.entry(key).or_default().is_fenced = true;
+    }
+    let damaged = world.damaged.borrow();
+    for (&id, name) in world.clients.names.borrow().iter() {
+        for directory in damaged.iter() {
+            if let Some((topic, partition)) = directory.rsplit_once('-')
+                && topic == name
+                && let Ok(partition) = partition.parse()
+            {
+                let key = Key { topic: id, partition };
+                expectations.keys.entry(key).or_default().is_fenced = true;
             }
         }
     }
-    runtime::time::sleep(Duration::from_millis(1)).await;
+    expectations
 }
 
 fn verdict(
@@ -232,7 +374,7 @@ fn verdict(
         faults: sink.faults(),
         marks,
         missed,
-        operations: BTreeMap::new(),
+        operations: world.clients.outcomes.borrow().clone(),
         work: BTreeMap::new(),
         planted: planted.map(|plant| PlantedRun {
             name: format!("{plant:?}"),

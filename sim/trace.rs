@@ -110,7 +110,9 @@ impl TraceSink {
     /// Waits for an event on behalf of a fault.
     pub fn await_event(&self, fault: usize, event: plan::Event) {
         let left = event.nth.max(1);
-        self.awaited.borrow_mut().push(Awaited { fault, event, left });
+        self.awaited
+            .borrow_mut()
+            .push(Awaited { fault, event, left });
     }
 
     /// Forgets what was waited for.
@@ -158,7 +160,10 @@ impl TraceSink {
     /// Where the last event was.
     pub fn last_node(&self) -> String {
         let names = self.names.borrow();
-        names.get(&self.last.get().1).cloned().unwrap_or_else(|| "world".into())
+        names
+            .get(&self.last.get().1)
+            .cloned()
+            .unwrap_or_else(|| "world".into())
     }
 
     /// How often each kind of event came.
@@ -182,7 +187,11 @@ impl TraceSink {
         let entry = slices.entry(event.node).or_insert((slice, Rolling::START));
         if entry.0 != slice {
             if let Some(out) = self.out.borrow_mut().as_mut() {
-                let _ = writeln!(out, "# slice {} node {} hash {:016x}", entry.0, event.node, entry.1.0);
+                let _ = writeln!(
+                    out,
+                    "# slice {} node {} hash {:016x}",
+                    entry.0, event.node, entry.1.0
+                );
             }
             entry.0 = slice;
         }
@@ -238,7 +247,10 @@ impl TraceSink {
         let Some(out) = out.as_mut() else { return };
         let names = self.names.borrow();
         let node = names.get(&event.node).map_or("world", String::as_str);
-        let (seconds, micros) = (event.at_nanos / 1_000_000_000, event.at_nanos / 1_000 % 1_000_000);
+        let (seconds, micros) = (
+            event.at_nanos / 1_000_000_000,
+            event.at_nanos / 1_000 % 1_000_000,
+        );
         let _ = write!(out, "{seconds:>4}.{micros:06} {node:<10} {}", event.kind);
         for (name, value) in event.fields {
             let _ = match value {
@@ -253,17 +265,19 @@ impl TraceSink {
 fn matches(awaited: &plan::Event, event: &Event<'_>, node: &str, at_ms: u64) -> bool {
     let is_kind = match awaited.kind.as_str() {
         // Any operation of a disk.
-        "disk" => matches!(event.kind, "open" | "read" | "write" | "sync" | "sync-dir" | "rename" | "remove"),
+        "disk" => matches!(
+            event.kind,
+            "open" | "read" | "write" | "sync" | "sync-dir" | "rename" | "remove"
+        ),
         kind => kind == event.kind,
     };
     is_kind
         && at_ms >= awaited.after_ms
         && (awaited.node.is_empty() || awaited.node == node)
         && (awaited.contains.is_empty()
-            || event
-                .fields
-                .iter()
-                .any(|(_, value)| matches!(value, Value::Text(text) if text.contains(&awaited.contains))))
+            || event.fields.iter().any(
+                |(_, value)| matches!(value, Value::Text(text) if text.contains(&awaited.contains)),
+            ))
 }
 
 impl Sink for TraceSink {

@@ -116,7 +116,11 @@ impl fmt::Display for Verdict {
             self.seed, self.trace_hash, self.events
         )?;
         if let Some(planted) = &self.planted {
-            write!(f, " planted {} acted {} times", planted.name, planted.activations)?;
+            write!(
+                f,
+                " planted {} acted {} times",
+                planted.name, planted.activations
+            )?;
         }
         match self.reports.first() {
             Some(first) => {

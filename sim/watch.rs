@@ -142,7 +142,7 @@ impl Watch {
         let key = Key::from(partition);
         let class = match view.durability {
             replica::Durability::Flushed => Durability::Flushed,
-            replica::Durability::Replicated => Durability::Replicated,
+            replica::Durability::Replicated { .. } => Durability::Replicated,
         };
         let life = self.lives.entry(view.node).or_default();
         let is_fresh = life.opened.insert(partition);
@@ -291,7 +291,7 @@ impl Observer for Watcher {
                 .iter()
                 .map(|topic| (topic.name.to_string(), topic.id))
                 .collect();
-            let (node, offset) = (self.node, image.provenance.last_offset + 1);
+            let (node, offset) = (self.node, image.provenance.offset + 1);
             watch.tell(|| Event::ImageSeen {
                 node,
                 offset,

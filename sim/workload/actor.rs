@@ -2,18 +2,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use client::metadata::TopicMetadata;
 use client::{Client, ClientConfig, Consumer, Error, Producer};
 use runtime::Clock;
+use runtime::simulated::nodes;
 use runtime::simulated::trace::{self, Value as Field};
 use runtime::simulated::world::now_nanos;
+use runtime::time::sleep;
 use types::{Prng, Uuid};
 
 use super::consume::Watch;
 use super::context::Context;
 use crate::history::{Body, Process, Send, Stage};
 use crate::plan::ClientPlan;
+
+/// The node that outlives all others.
+const SUPERVISOR: u64 = 0;
 
 /// One client of a run.
 pub(super) struct Actor {
@@ -154,10 +160,17 @@ impl Actor {
 
     /// Stands still: no heartbeat leaves, no answer is read.
     pub(super) async fn stall(&mut self, millis: u64) {
-        self.skip("stall", "done");
         self.tell("stall", "invoke");
-        self.context.pause(madsim::plugin::node(), millis);
-        runtime::time::sleep(std::time::Duration::from_millis(millis)).await;
+        let node = madsim::plugin::node();
+        let duration = Duration::from_millis(millis);
+        drop(nodes::spawn_on(SUPERVISOR, async move {
+            sleep(duration).await;
+            nodes::resume(node);
+        }));
+        nodes::pause(node);
+        sleep(duration).await;
+        self.skip("stall", "done");
+        self.tell("stall", "ok");
     }
 }
 

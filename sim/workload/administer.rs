@@ -38,8 +38,10 @@ impl Actor {
         let Some(key) = self.place("offsets", topic, partition).await else {
             return;
         };
-        let (uncommitted, committed) =
-            (IsolationLevel::ReadUncommitted, IsolationLevel::ReadCommitted);
+        let (uncommitted, committed) = (
+            IsolationLevel::ReadUncommitted,
+            IsolationLevel::ReadCommitted,
+        );
         let earliest = (Position::Earliest, OffsetSpec::Earliest, uncommitted);
         let questions = match at {
             TimeSpec::Earliest => vec![earliest],
@@ -49,12 +51,20 @@ impl Actor {
                 (Position::Latest, OffsetSpec::Latest, uncommitted),
             ],
             TimeSpec::MaxTimestamp => {
-                vec![(Position::MaxTimestamp, OffsetSpec::MaxTimestamp, uncommitted)]
+                vec![(
+                    Position::MaxTimestamp,
+                    OffsetSpec::MaxTimestamp,
+                    uncommitted,
+                )]
             }
             TimeSpec::Ago(millis) => {
                 let now = self.clock.now().wall.as_millis();
                 let at = now - i64::try_from(millis).unwrap_or(0);
-                vec![(Position::Timestamp(at), OffsetSpec::Timestamp(at), uncommitted)]
+                vec![(
+                    Position::Timestamp(at),
+                    OffsetSpec::Timestamp(at),
+                    uncommitted,
+                )]
             }
         };
         drop(self.list(topic, key, &questions).await);

@@ -2,11 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use client::metadata::TopicMetadata;
-use madsim::runtime::{Handle, NodeHandle};
-use madsim::task::NodeId;
 use types::Uuid;
 
 use crate::history::{Durability, Key, Recorder, Stage, Value};
@@ -36,8 +33,6 @@ pub struct Context {
     progress: RefCell<BTreeMap<u32, Progress>>,
     /// Topics that somebody deletes: their names may come to mean another topic.
     passing: BTreeSet<String>,
-    /// The node whose only task is to let clients that stand still go on.
-    waker: RefCell<Option<NodeHandle>>,
 }
 
 /// How far a client has come.
@@ -68,7 +63,6 @@ impl Context {
             outcomes: RefCell::default(),
             skipped: RefCell::default(),
             progress: RefCell::default(),
-            waker: RefCell::default(),
         }
     }
 
@@ -181,17 +175,5 @@ impl Context {
     pub(super) fn skip(&self, operation: &str, reason: &str) {
         let mut skipped = self.skipped.borrow_mut();
         *skipped.entry(format!("{operation}: {reason}")).or_default() += 1;
-    }
-
-    /// Makes a node stand still for a while, from its next await on: nothing of it runs, its connections stay.
-    pub(super) fn pause(&self, node: NodeId, millis: u64) {
-        let handle = Handle::current();
-        let mut waker = self.waker.borrow_mut();
-        let waker = waker.get_or_insert_with(|| handle.create_node().name("waker").build());
-        handle.pause(node);
-        drop(waker.spawn(async move {
-            madsim::time::sleep(Duration::from_millis(millis)).await;
-            handle.resume(node);
-        }));
     }
 }

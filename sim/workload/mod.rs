@@ -9,6 +9,7 @@ mod consume;
 mod context;
 mod failure;
 pub mod judge;
+mod members;
 mod nuisance;
 mod produce;
 mod values;

@@ -67,7 +67,10 @@ fn enter(index: usize, phase: Phase) {
         Phase::Ended(None) => ("ended", "clean"),
         Phase::Ended(Some(reason)) => ("ended", reason.as_str()),
     };
-    trace::emit("broker", &[("phase", Value::Text(name)), ("why", Value::Text(detail))]);
+    trace::emit(
+        "broker",
+        &[("phase", Value::Text(name)), ("why", Value::Text(detail))],
+    );
     *world.brokers[index].phase.borrow_mut() = phase;
     world.moved.notify_one();
 }
@@ -87,7 +90,10 @@ pub(super) async fn live(index: usize) {
         Err(error) => Err(error),
     };
     World::current().brokers[index].shared.borrow_mut().take();
-    enter(index, Phase::Ended(ended.err().map(|error| error.to_string())));
+    enter(
+        index,
+        Phase::Ended(ended.err().map(|error| error.to_string())),
+    );
 }
 
 async fn start(index: usize, life: u32) -> Result<broker::node::RunningNode, NodeError> {

@@ -45,12 +45,19 @@ impl DiskFaults {
     /// Arms a fault of a disk; it tells itself when it meets an operation.
     pub(super) fn begin(&mut self, index: usize, fault: &Fault, nodes: &Nodes, world: &World) {
         let (name, planned) = match fault {
-            Fault::Disk { node, effect, path, skip, times } => {
-                (node, Some(disk_fault(*effect, path, *skip, *times)))
-            }
-            Fault::Stall { node, path, millis, times } => {
-                (node, Some(stall(path, *millis, *times)))
-            }
+            Fault::Disk {
+                node,
+                effect,
+                path,
+                skip,
+                times,
+            } => (node, Some(disk_fault(*effect, path, *skip, *times))),
+            Fault::Stall {
+                node,
+                path,
+                millis,
+                times,
+            } => (node, Some(stall(path, *millis, *times))),
             Fault::DiskFull { node, .. }
             | Fault::Rot { node, .. }
             | Fault::LostWrite { node, .. }
@@ -105,7 +112,10 @@ impl DiskFaults {
             trace::emit_for(
                 node,
                 "fault",
-                &[("name", Value::Text(name)), ("file", Value::Text(&file.path))],
+                &[
+                    ("name", Value::Text(name)),
+                    ("file", Value::Text(&file.path)),
+                ],
             );
         }
     }
@@ -155,7 +165,11 @@ fn stall(path: &str, millis: u64, times: u32) -> DiskFault {
 /// A segment that is not the last of its partition, whole on the device.
 fn closed_segment<'a>(files: &'a [FileView], path: &str, place: u64) -> Option<&'a FileView> {
     let is_log = |file: &&FileView| file.path.contains(path) && file.path.ends_with(".log");
-    let directory = |file: &FileView| file.path.rsplit_once('/').map(|(parent, _)| parent.to_owned());
+    let directory = |file: &FileView| {
+        file.path
+            .rsplit_once('/')
+            .map(|(parent, _)| parent.to_owned())
+    };
     let logs: Vec<&FileView> = files.iter().filter(is_log).collect();
     let closed: Vec<&FileView> = logs
         .windows(2)

@@ -54,6 +54,10 @@ pub struct World {
     pub workload: Notify,
     /// Partitions whose files were damaged, by the name of their directory.
     pub damaged: RefCell<BTreeSet<String>>,
+    /// When brokers lost power, in simulated nanoseconds, ascending.
+    pub power_losses: RefCell<Vec<u64>>,
+    /// Whether the judge has read everything at the end.
+    pub has_final_reads: Cell<bool>,
     /// Clients that have done all they had to do.
     pub clients_done: Cell<usize>,
 }

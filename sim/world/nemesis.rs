@@ -13,7 +13,9 @@ use runtime::sync::select;
 use super::disks::{DiskFaults, survival_of};
 use super::network::Network;
 use super::{Nodes, Phase, World};
+use crate::checkers::state::Death;
 use crate::plan::{Event, Fault, Survival, When};
+use crate::watch;
 
 /// How long a broker that ended by itself stays down, in milliseconds.
 const RESTART_MS: u64 = 1_000;
@@ -113,7 +115,10 @@ impl Nemesis {
             if now >= end_nanos || is_over(&world) {
                 return;
             }
-            let next = self.agenda.first_key_value().map_or(end_nanos, |(key, _)| key.0);
+            let next = self
+                .agenda
+                .first_key_value()
+                .map_or(end_nanos, |(key, _)| key.0);
             let wait = Duration::from_nanos(next.min(end_nanos).saturating_sub(now));
             select! {
                 biased;
@@ -201,7 +206,13 @@ impl Nemesis {
 
     fn tell(&self, kind: &'static str, index: usize) {
         let name = self.world.plan.faults[index].fault.name();
-        trace::emit(kind, &[("name", Value::Text(name)), ("index", Value::Int(index as i64))]);
+        trace::emit(
+            kind,
+            &[
+                ("name", Value::Text(name)),
+                ("index", Value::Int(index as i64)),
+            ],
+        );
     }
 
     fn begin_fault(&mut self, index: usize) {
@@ -298,16 +309,18 @@ impl Nemesis {
 
     fn kill(&mut self, broker: usize) {
         nodes::kill(self.nodes.id(&self.name(broker)));
-        self.died(broker);
+        self.died(broker, Death::Kill);
     }
 
     fn power_off(&mut self, broker: usize, survival: Survival) {
         nodes::power_off(self.nodes.id(&self.name(broker)));
         self.dark.insert(broker, survival);
-        self.died(broker);
+        self.world.power_losses.borrow_mut().push(now_nanos());
+        self.died(broker, Death::Power);
     }
 
-    fn died(&self, broker: usize) {
+    fn died(&self, broker: usize, death: Death) {
+        watch::died(self.world.plan.brokers[broker].id, death);
         let state = &self.world.brokers[broker];
         state.shared.borrow_mut().take();
         *state.phase.borrow_mut() = Phase::Down;
@@ -416,7 +429,12 @@ impl Nemesis {
     /// Disturbs the network.
     fn disturb(&mut self, index: usize, fault: &Fault) -> bool {
         match fault {
-            Fault::Cut { from, to, how, both } => {
+            Fault::Cut {
+                from,
+                to,
+                how,
+                both,
+            } => {
                 let ways = self.ways(from, to, *both);
                 self.network.cut(index, ways, *how);
             }
@@ -424,7 +442,12 @@ impl Nemesis {
                 self.active.insert(index);
                 self.flap(index, true);
             }
-            Fault::Delay { from, to, latency_us, tail_one_in } => {
+            Fault::Delay {
+                from,
+                to,
+                latency_us,
+                tail_one_in,
+            } => {
                 let ways = self.ways(from, to, false);
                 self.network.change(index, ways, |link| {
                     link.latency_us = link.latency_us.saturating_add(*latency_us);
@@ -432,18 +455,28 @@ impl Nemesis {
                     link.tail_factor = 10;
                 });
             }
-            Fault::Narrow { from, to, bytes_per_second } => {
+            Fault::Narrow {
+                from,
+                to,
+                bytes_per_second,
+            } => {
                 let ways = self.ways(from, to, false);
-                self.network
-                    .change(index, ways, |link| link.bytes_per_second = *bytes_per_second);
+                self.network.change(index, ways, |link| {
+                    link.bytes_per_second = *bytes_per_second
+                });
             }
             Fault::Reset { a, b } => {
                 let (a, b) = (self.nodes.number(a), self.nodes.number(b));
                 return self.network.fabric().reset(a, b, usize::MAX) > 0;
             }
-            Fault::SlowReader { node, peer, bytes_per_second } => {
+            Fault::SlowReader {
+                node,
+                peer,
+                bytes_per_second,
+            } => {
                 let (node, peer) = (self.nodes.number(node), self.nodes.number(peer));
-                self.network.slow_reader(index, node, peer, *bytes_per_second);
+                self.network
+                    .slow_reader(index, node, peer, *bytes_per_second);
             }
             _ => unreachable!("only faults of the network come here"),
         }

@@ -59,7 +59,12 @@ impl Network {
     }
 
     /// Changes links; the last change of a link counts.
-    pub(super) fn change(&mut self, fault: usize, ways: Vec<(u64, u64)>, change: impl Fn(&mut Link)) {
+    pub(super) fn change(
+        &mut self,
+        fault: usize,
+        ways: Vec<(u64, u64)>,
+        change: impl Fn(&mut Link),
+    ) {
         for &(from, to) in &ways {
             let mut link = self.base;
             change(&mut link);
@@ -68,7 +73,13 @@ impl Network {
         self.changed.insert(fault, ways);
     }
 
-    pub(super) fn slow_reader(&mut self, fault: usize, node: u64, peer: u64, bytes_per_second: u64) {
+    pub(super) fn slow_reader(
+        &mut self,
+        fault: usize,
+        node: u64,
+        peer: u64,
+        bytes_per_second: u64,
+    ) {
         self.fabric.slow_reader(node, peer, Some(bytes_per_second));
         self.slow.insert(fault, (node, peer));
     }

@@ -95,7 +95,7 @@ pub enum CreateTopicError {
     #[error("The request names topic '{0}' more than once.")]
     Duplicate(String),
     /// Its name is no topic's name.
-    #[error("{0}")]
+    #[error(transparent)]
     Name(#[from] TopicNameError),
     /// It exists.
     #[error("Topic '{0}' already exists.")]
@@ -121,10 +121,10 @@ pub enum CreateTopicError {
     #[error("With an assignment, both the {0} must be -1.")]
     AssignmentAndCount(&'static str),
     /// The replicas cannot be placed.
-    #[error("{0}")]
+    #[error(transparent)]
     Placement(#[from] PlacementError),
     /// A config is refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// One operation may not write so many records.
     #[error(
@@ -211,7 +211,7 @@ pub enum CreatePartitionsError {
         asked: i32,
     },
     /// The replicas cannot be placed.
-    #[error("{0}")]
+    #[error(transparent)]
     Placement(#[from] PlacementError),
     /// One operation may not write so many records.
     #[error(
@@ -289,7 +289,7 @@ pub enum AlterConfigError {
     #[error("{0}")]
     BrokerValue(ConfigError),
     /// A config is refused.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// One operation may not write so many records.
     #[error("This would write more than {max} metadata records in one operation.")]

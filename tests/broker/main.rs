@@ -10,13 +10,17 @@
 
 mod api_versions;
 mod bad_input;
+mod bounds;
 mod configs;
 mod fetch;
 mod groups;
 mod harness;
+mod metrics;
 mod observer;
 mod produce;
+mod recovery;
 mod refusals;
 mod slow_clients;
+mod stop;
 mod storage;
 mod topics;

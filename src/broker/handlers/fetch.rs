@@ -18,6 +18,7 @@ use replica::Isolation;
 use storage::FileRange;
 use types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicPartition};
 
+use crate::metrics::Traffic;
 use crate::observer::FetchAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::{Quota, RequestContext};
@@ -338,7 +339,6 @@ fn answer(
         }
     }
     drop(sessions);
-    context.core.node.metrics.fetched_bytes.add(bytes);
     response.throttle_time_ms = context.charge(Quota::Fetch, bytes);
     Ok(Reply {
         body: response,
@@ -414,9 +414,7 @@ fn partition_data(
         records: Some(Records::Bytes(bytes::Bytes::new())),
         ..Default::default()
     };
-    if !read.error.is_none() {
-        context.core.node.metrics.failed_fetches.add(1);
-    }
+    count(context, topic, &read);
     let tells_leader = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch];
     if context.version >= 12 && tells_leader.contains(&read.error) {
         data.current_leader = current_leader(context, topic, partition_index);
@@ -452,6 +450,22 @@ fn partition_data(
         ranges.push(read.ranges);
     }
     data
+}
+
+/// Counts a partition that is answered; one that does not exist has nobody to count for.
+fn count(context: &RequestContext, topic: &TopicKey, read: &PartitionRead) {
+    let metrics = &context.core.node.metrics;
+    let failed = u64::from(!read.error.is_none());
+    let count = |traffic: &Traffic| {
+        metrics.count(traffic, |t| &t.fetches, 1);
+        metrics.count(traffic, |t| &t.failed_fetches, failed);
+        metrics.count(traffic, |t| &t.bytes_out, read.bytes());
+    };
+    match (&read.snapshot, find_topic(context, topic)) {
+        (Some(snapshot), _) => count(&snapshot.traffic),
+        (None, Some(topic)) => count(&metrics.topics.of(&topic.name)),
+        (None, None) => {}
+    }
 }
 
 fn find_topic<'a>(context: &'a RequestContext, topic: &TopicKey) -> Option<&'a Arc<TopicImage>> {

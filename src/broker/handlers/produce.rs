@@ -82,11 +82,8 @@ pub async fn handle(
     for (topic_index, topic) in request.topic_data.into_iter().enumerate() {
         accept_topic(&context, topic_index, topic, &mut pending);
     }
-    let (produced_bytes, produced_records) = (pending.bytes, pending.records);
+    let produced_bytes = pending.bytes;
     let answers = pending.append(&context, acks, deadline).await;
-    let metrics = &context.core.node.metrics;
-    metrics.produced_bytes.add(produced_bytes);
-    metrics.produced_records.add(produced_records);
     let throttle_time_ms = context.charge(Quota::Produce, produced_bytes);
     if acks == Acks::None {
         return match answers
@@ -250,7 +247,6 @@ struct Pending {
     answers: Vec<TopicAnswers>,
     by_shard: BTreeMap<usize, (Vec<ProduceItem>, Vec<Place>)>,
     bytes: u64,
-    records: u64,
     /// What the observer will be shown; empty without one.
     observed: BTreeMap<Place, (TopicPartition, BatchHeader)>,
 }
@@ -269,7 +265,6 @@ impl Pending {
             answers: answers.collect(),
             by_shard: BTreeMap::new(),
             bytes: 0,
-            records: 0,
             observed: BTreeMap::new(),
         }
     }
@@ -284,7 +279,6 @@ impl Pending {
                 .insert(place, (item.partition, item.batch.header));
         }
         self.bytes += item.batch.size_bytes() as u64;
-        self.records += u64::from(item.batch.record_count);
         let (items, places) = self.by_shard.entry(shard).or_default();
         items.push(item);
         places.push(place);
@@ -374,7 +368,15 @@ fn accept_topic(
                 let shard = context.core.owner_of(item.partition);
                 pending.push(shard, place, item, is_observed);
             }
-            Err(refusal) => pending.refuse(place, refusal),
+            Err(refusal) => {
+                if let Ok(topic) = topic {
+                    let metrics = &context.core.node.metrics;
+                    let traffic = metrics.topics.of(&topic.name);
+                    metrics.count(&traffic, |t| &t.produces, 1);
+                    metrics.count(&traffic, |t| &t.failed_produces, 1);
+                }
+                pending.refuse(place, refusal);
+            }
         }
     }
 }

@@ -54,6 +54,7 @@ pub(super) async fn apply_everywhere(core: &Rc<Core>, image: &Arc<Image>, change
     for change in &changes {
         if let Change::TopicDeleted(topic) = change {
             core.node.begin_delete(topic);
+            core.node.metrics.topics.forget(&topic.name);
         }
     }
     let changes = Arc::new(changes);

@@ -6,8 +6,10 @@
 
 mod actions;
 mod coordinate;
+mod figures;
 mod flush;
 mod open;
+mod pressure;
 mod replies;
 mod roles;
 mod slot;
@@ -30,14 +32,17 @@ use crate::core::Core;
 use crate::node::NodeShared;
 
 use coordinate::CoordinatorSlot;
+use pressure::Pressure;
 use replies::{Replies, Sink};
 use slot::Slot;
 use timers::Deadlines;
 
 pub use coordinate::coordinate;
 pub(crate) use coordinate::own_batch;
+pub use figures::{GroupCounts, LogSize, ShardFigures};
+pub use pressure::relieve_if_crowded;
 pub use roles::apply;
-pub use snapshot::{LogSize, PartitionSnapshot, SnapshotQuery};
+pub use snapshot::{PartitionSnapshot, SnapshotQuery};
 pub use timers::run as run_timers;
 pub use upkeep::{close_all, unlink_deleted};
 pub use waiters::FetchWaiter;
@@ -64,6 +69,7 @@ pub struct Shard {
     to_write: BTreeSet<TopicPartition>,
     /// Partitions that the next flush covers.
     to_flush: BTreeSet<TopicPartition>,
+    pressure: Pressure,
     is_flushing: bool,
     flush_wanted: Rc<Notify>,
     /// The partitions by the names of their directories, which flushes go by.
@@ -98,8 +104,15 @@ enum Event {
 impl Shard {
     /// A shard without partitions.
     pub fn new(node: Arc<NodeShared>) -> Shard {
+        let pressure = Pressure::new(
+            node.directories[node.metadata_directory].files().clone(),
+            node.directories.len(),
+            node.limits.dirty_bytes_max,
+            node.core_count(),
+        );
         Shard {
             node,
+            pressure,
             slots: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             replies: Replies::default(),
@@ -144,6 +157,7 @@ impl Shard {
             self.replies.answer_sink(sink, Err(error), &mut self.events);
             return;
         };
+        self.node.metrics.count(&slot.traffic, |t| &t.produces, 1);
         let token = self.replies.park(sink);
         let summary = slot::summary_of(&item.batch);
         slot.offer(token, item.batch);

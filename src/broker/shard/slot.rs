@@ -9,8 +9,10 @@ use replica::{BatchSummary, Replica};
 use storage::{AppendBatch, Log};
 use types::{LeaderEpoch, Offset};
 
+use super::pressure::Counted;
 use super::waiters::Waiters;
 use crate::image::TopicConfig;
+use crate::metrics::Traffic;
 
 /// A partition that this node leads.
 pub(super) struct Slot {
@@ -20,6 +22,8 @@ pub(super) struct Slot {
     pub log: Log,
     /// The configs in force, as last told to the machine and the log.
     pub config: Arc<TopicConfig>,
+    /// What clients do with the topic.
+    pub traffic: Arc<Traffic>,
     /// The batch that the machine is being asked about, until it says where to append it.
     offered: Option<(u64, ValidatedBatch)>,
     /// Appends that the machine has asked for and nobody has begun to write.
@@ -32,6 +36,8 @@ pub(super) struct Slot {
     /// What the log shall do when it is free, in order.
     pub jobs: VecDeque<Job>,
     pub waiters: Waiters,
+    /// Its share of what the shard's [`super::pressure::Pressure`] counts.
+    pub counted: Counted,
 }
 
 /// Something other than appending that a log has to do.
@@ -49,12 +55,19 @@ pub(super) enum Job {
 
 impl Slot {
     /// A slot over a machine and its log.
-    pub fn new(topic: Arc<str>, replica: Replica, log: Log, config: Arc<TopicConfig>) -> Slot {
+    pub fn new(
+        topic: Arc<str>,
+        replica: Replica,
+        log: Log,
+        config: Arc<TopicConfig>,
+        traffic: Arc<Traffic>,
+    ) -> Slot {
         Slot {
             topic,
             replica,
             log,
             config,
+            traffic,
             offered: None,
             queue: VecDeque::new(),
             is_busy: false,
@@ -62,6 +75,7 @@ impl Slot {
             must_flush_again: false,
             jobs: VecDeque::new(),
             waiters: Waiters::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -94,6 +108,19 @@ impl Slot {
             records: batch.records,
         });
         header
+    }
+
+    /// The first batches of the queue up to about so many bytes, one at least.
+    pub fn take_queued(&mut self, bytes: u64) -> Vec<AppendBatch> {
+        let mut taken_bytes = 0;
+        let mut is_within = |batch: &AppendBatch| {
+            let is_within = taken_bytes < bytes.max(1);
+            taken_bytes += batch.header.size_bytes() as u64;
+            is_within
+        };
+        let count = self.queue.iter().take_while(|batch| is_within(batch));
+        let count = count.count();
+        self.queue.drain(..count).collect()
     }
 
     /// Queues a job unless the same waits already.

@@ -14,7 +14,7 @@ use crate::image::MetadataImage;
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum StaticConfigError {
     /// One value is wrong or not served.
-    #[error("{0}")]
+    #[error(transparent)]
     Value(#[from] ConfigError),
     /// Values do not fit together.
     #[error("Invalid value {value} for configuration {key}: {allowed}")]

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use std::ops::ControlFlow;
 use types::Wall;
 
-const LIMIT: u64 = 1 << 20;
+pub(super) const LIMIT: u64 = 1 << 20;
 
 /// Everything that takes bytes from outside is tried on these.
-fn try_everything(bytes: &Bytes, scratch: &mut Scratch) {
+pub(super) fn try_everything(bytes: &Bytes, scratch: &mut Scratch) {
     for batch in batches(bytes.clone()) {
         let Ok(batch) = batch else { break };
         let header = batch.header();

@@ -48,6 +48,8 @@ pub const DECOMPRESSED_BYTES_MAX: u64 = 256 << 20;
 #[cfg(test)]
 mod compression_tests;
 #[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
 mod hostile_tests;

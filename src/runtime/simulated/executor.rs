@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -232,12 +233,15 @@ impl Drop for Naming<'_> {
             return;
         }
         let (node, seconds) = (self.core.node, world::now_nanos() as f64 / 1e9);
-        match self.spawned_at {
-            Some(place) => {
-                eprintln!("node {node}, {seconds:.6} s: the task spawned at {place} panicked")
-            }
-            None => eprintln!("node {node}, {seconds:.6} s: the core's own future panicked"),
-        }
+        let task = match self.spawned_at {
+            Some(place) => format!("the task spawned at {place}"),
+            None => String::from("the core's own future"),
+        };
+        // The message of the panic went there too. Nobody can be told that it cannot be written.
+        let _ = writeln!(
+            std::io::stderr(),
+            "node {node}, {seconds:.6} s: {task} panicked"
+        );
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A whole cluster shares one process, so nothing here is global: state hangs on the madsim runtime, by node.
 
+#[cfg(test)]
+mod banned_tests;
 pub(crate) mod clock;
 pub mod clocks;
 #[cfg(test)]
@@ -10,6 +12,7 @@ pub mod disk;
 mod entropy;
 pub(crate) mod executor;
 pub(crate) mod join;
+pub mod leaks;
 mod lives;
 pub mod net;
 pub mod nodes;
@@ -66,6 +69,9 @@ pub(crate) async fn terminated() -> io::Result<()> {
 pub(crate) fn open_files_max() -> u64 {
     OPEN_FILES_MAX
 }
+
+/// See [`crate::process::use_small_pages`].
+pub(crate) fn use_small_pages() {}
 
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {

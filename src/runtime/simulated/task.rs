@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::Location;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -19,6 +20,11 @@ where
     F: Future + 'static,
 {
     executor::spawn_local(future, Location::caller())
+}
+
+/// See [`crate::task::busy`]: simulated work takes no time.
+pub(crate) fn busy() -> Option<Duration> {
+    None
 }
 
 /// See [`crate::task::block_on`].

@@ -160,7 +160,7 @@ impl Disks {
 
     /// Replaces the disk by an empty one. Whoever runs on the node is refused from then on.
     pub fn wipe(&self, node: u64) {
-        self.platter(node).replace(Names::default());
+        self.platter(node).replace(Names::default(), "disk-wipe");
     }
 
     /// What the device holds now: what [`Survival::None`] would leave.
@@ -201,7 +201,7 @@ impl Disks {
             let body = Body::File(Box::new(content));
             names.create_durable(&components(Path::new(path)), body);
         }
-        self.platter(node).replace(names);
+        self.platter(node).replace(names, "disk-restore");
     }
 
     fn with_settled<T>(&self, node: u64, look: impl FnOnce(&Names) -> T) -> T {

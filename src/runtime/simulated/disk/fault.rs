@@ -186,6 +186,24 @@ impl Faults {
     }
 }
 
+/// What has happened to an operation: the fault that met it, else the stall that held it up, else a disk that is full.
+pub(super) fn fired<T>(
+    met: Option<Effect>,
+    stalled_us: u64,
+    result: &io::Result<T>,
+) -> Option<Effect> {
+    let is_full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+    if met.is_some() {
+        met
+    } else if stalled_us > 0 {
+        Some(Effect::StallUs(stalled_us))
+    } else if result.as_ref().is_err_and(is_full) {
+        Some(Effect::Enospc)
+    } else {
+        None
+    }
+}
+
 /// The device failed.
 pub(super) fn eio() -> io::Error {
     io::Error::from_raw_os_error(5)

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::content::{Content, Fate};
-use super::fault::{DiskOperation, Effect, enospc, stale};
+use super::fault::{DiskOperation, Effect, enospc, fired, stale};
 use super::image::{PAGE_BYTES, pages_of};
 use super::named;
 use super::names::InodeNumber;
@@ -115,7 +115,8 @@ impl File {
         };
         state.settle(self.inode, now_us);
         let met = state.faults.meet(operation, &self.name);
-        let mut delay_us = state.delays.names_us() + state.stalled_us(&self.name, now_us);
+        let stalled_us = state.stalled_us(&self.name, now_us);
+        let mut delay_us = state.delays.names_us() + stalled_us;
         delay_us += met.map_or(0, Effect::stall_us);
         let result = self
             .check_writable()
@@ -124,7 +125,8 @@ impl File {
                 None => change(&mut state),
             });
         drop(state);
-        self.platter.tell_fault(met, operation, &self.name);
+        let fired = fired(met, stalled_us, &result);
+        self.platter.tell_fault(fired, operation, &self.name);
         self.tell(operation.name(), fields, result.is_ok());
         self.ends(now_us, delay_us, result)
     }
@@ -223,7 +225,8 @@ pub(crate) fn write_at(file: &Arc<File>, offset: u64, parts: Vec<Bytes>) -> Comp
         .and_then(|()| state.write(file.inode, offset, parts, met));
     drop(state);
     let platter = &file.platter;
-    platter.tell_fault(met, DiskOperation::Write, &file.name);
+    let fired = fired(met, 0, &result);
+    platter.tell_fault(fired, DiskOperation::Write, &file.name);
     let fields = [("offset", offset), ("bytes", length as u64)];
     file.tell("write", fields, result.is_ok());
     file.ends(now_us, delay_us, result)
@@ -299,8 +302,9 @@ impl HandleSyncs {
         let met = state.faults.meet(DiskOperation::Sync, &file.name);
         let begins_us = if waits { self.running_until_us } else { now_us };
         let bytes = state.names.content_mut(file.inode).changed_bytes();
-        let stalls_us = met.map_or(0, Effect::stall_us) + state.stalled_us(&file.name, now_us);
-        let due_us = begins_us + state.delays.sync_us(bytes) + stalls_us;
+        let stalled_us = state.stalled_us(&file.name, now_us);
+        let due_us =
+            begins_us + state.delays.sync_us(bytes) + stalled_us + met.map_or(0, Effect::stall_us);
         let error = met.and_then(Effect::error);
         let fate = match met {
             Some(Effect::LoseWrite) => Fate::Lost,
@@ -320,7 +324,7 @@ impl HandleSyncs {
         SyncOutcome {
             due_us,
             error: self.check(content, due_us),
-            met,
+            met: fired(met, stalled_us, &Ok(())),
             bytes: Some(bytes),
         }
     }

@@ -48,6 +48,7 @@ pub use power::{PowerLoss, Survival};
 pub use speed::DiskSpeed;
 
 use content::Content;
+use fault::fired;
 use image::PAGE_BYTES;
 use names::{Body, Directory, InodeNumber, ROOT, Slot, components};
 use platter::{Platter, Rack, State};
@@ -130,14 +131,15 @@ impl Disk {
             return Completion::never();
         };
         let met = state.faults.meet(operation, path);
-        let mut due_us = now_us + state.delays.names_us() + state.stalled_us(path, now_us);
+        let stalled_us = state.stalled_us(path, now_us);
+        let mut due_us = now_us + state.delays.names_us() + stalled_us;
         due_us += met.map_or(0, Effect::stall_us);
         let result = match met.and_then(Effect::error) {
             Some(error) => Err(error),
             None => work(&mut state, met),
         };
         drop(state);
-        platter.tell_fault(met, operation, path);
+        platter.tell_fault(fired(met, stalled_us, &result), operation, path);
         if let Some((kind, fields)) = told {
             let ok = ("ok", Value::Int(i64::from(result.is_ok())));
             let mut all = fields.to_vec();
@@ -250,7 +252,8 @@ impl Disk {
             return Completion::never();
         };
         let met = state.faults.meet(DiskOperation::SyncDirectory, &text);
-        let mut due_us = now_us + state.delays.sync_us(0) + state.stalled_us(&text, now_us);
+        let stalled_us = state.stalled_us(&text, now_us);
+        let mut due_us = now_us + state.delays.sync_us(0) + stalled_us;
         due_us += met.map_or(0, Effect::stall_us);
         let error = met.and_then(Effect::error);
         let result = state.find_directory(&names).and_then(|directory| {
@@ -259,7 +262,8 @@ impl Disk {
             error.map_or(Ok(()), Err)
         });
         drop(state);
-        platter.tell_fault(met, DiskOperation::SyncDirectory, &text);
+        let fired = fired(met, stalled_us, &result);
+        platter.tell_fault(fired, DiskOperation::SyncDirectory, &text);
         let fields = [("file", Value::Text(text.as_str()))];
         trace::emit_for(platter.node, "sync-dir", &fields);
         let wait = Wait::new(platter, self.life, due_us);

@@ -291,11 +291,14 @@ impl Platter {
         }
     }
 
-    /// Puts other content on the disk, under whoever runs.
-    pub(super) fn replace(&self, names: Names) {
-        let mut state = self.state();
-        self.next_life();
-        state.replace_names(names);
+    /// Puts other content on the disk, under whoever runs, and tells `kind` of it.
+    pub(super) fn replace(&self, names: Names, kind: &'static str) {
+        {
+            let mut state = self.state();
+            self.next_life();
+            state.replace_names(names);
+        }
+        trace::emit_for(self.node, kind, &[]);
     }
 
     /// Tells that a fault met an operation.

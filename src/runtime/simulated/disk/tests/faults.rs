@@ -356,3 +356,39 @@ fn a_device_that_fails_for_good_keeps_what_it_has() {
         assert_eq!(content("/file").await.unwrap(), "x"[..]);
     });
 }
+
+#[test]
+fn whatever_fires_is_told() {
+    let (_, lines) = traced(1, |disks| async move {
+        let file = create_durable("/file", "abc").await;
+        disks.stall(NODE, "", 1_000);
+        file.sync_data().await.unwrap();
+        disks.set_capacity(NODE, 4096);
+        assert!(file.allocate(0, 1 << 20).await.is_err());
+        let many = vec![Bytes::from(vec![0; 1 << 20])];
+        assert!(file.write_at(0, many).await.is_err());
+        disks.rot(NODE, "/file", 0, 1);
+        for effect in [Effect::LoseWrite, Effect::MisdirectWrite { by_bytes: 1 }] {
+            disks.add_fault(NODE, fault(DiskOperation::Write, "", effect));
+            write(&file, 0, "x").await;
+        }
+        let image = disks.copy_image(NODE);
+        disks.wipe(NODE);
+        disks.restore_image(NODE, &image);
+    });
+    let told: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.split(" 0 disk-").nth(1)?.split(" file").next())
+        .collect();
+    let expected = [
+        "fault effect=stall operation=sync",
+        "fault effect=enospc operation=allocate",
+        "fault effect=enospc operation=write",
+        "fault effect=rot operation=any",
+        "fault effect=lose-write operation=write",
+        "fault effect=misdirect-write operation=write",
+        "wipe",
+        "restore",
+    ];
+    assert_eq!(told, expected);
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 use madsim::runtime::Handle;
 
 use super::*;
+use crate::simulated::nodes;
+use crate::simulated::world::{now_nanos, number_of};
 use crate::task::spawn_local;
 use crate::time::{sleep, timeout};
 
@@ -83,18 +85,17 @@ fn destructors_of_a_killed_process_change_nothing() {
     for power in [false, true] {
         in_world(1, |disks| async move {
             let world = Handle::current();
-            let node = world.create_node().init(life).build();
+            let node = world.create_node().init(|| nodes::live(life())).build();
             let number = number_of(node.id());
             for start in 1..=3usize {
                 sleep(Duration::from_secs(1)).await;
                 let length = disks.file(number, "/file").unwrap().length_bytes;
                 assert_eq!(length, start as u64);
                 if power {
-                    disks.power_off(number);
-                }
-                world.kill(node.id());
-                if power {
-                    disks.power_on(number, Survival::All);
+                    nodes::power_off(node.id());
+                    nodes::power_on(node.id(), Survival::All);
+                } else {
+                    nodes::kill(node.id());
                 }
                 sleep(Duration::from_secs(1)).await;
                 let paths: Vec<String> = disks
@@ -106,7 +107,7 @@ fn destructors_of_a_killed_process_change_nothing() {
                 let written = disks.cached_bytes(number, "/file").unwrap();
                 assert_eq!(written, "x".repeat(start));
                 assert_eq!(disks.refused(number), 6 * start as u64);
-                world.restart(node.id());
+                nodes::start(node.id());
             }
         });
     }
@@ -236,9 +237,7 @@ fn moments_are_whole_microseconds_and_some_cached_operations_end_late() {
                 None => {
                     written.await.unwrap();
                     late += 1;
-                    // madsim wakes 50 ns after a timer's time, and charges each poll some.
-                    let nanos = madsim::time::TimeHandle::current().elapsed().as_nanos() % 1_000;
-                    assert!(nanos < 500, "{nanos}");
+                    assert_eq!(now_nanos() % 1_000, 0);
                 }
             }
         }
