@@ -5,10 +5,16 @@
 //! checkers and verdicts are plain data.
 
 pub mod checkers;
+pub mod compare;
+pub mod controls;
 pub mod history;
+pub mod marks;
 pub mod plan;
 #[cfg(madsim)]
 pub mod run;
+pub mod scenario;
+pub mod scoreboard;
+pub mod tally;
 #[cfg(madsim)]
 pub mod trace;
 pub mod verdict;

@@ -132,6 +132,15 @@ plants! {
     OffsetsOutliveTopic = "101",
 }
 
+impl Plant {
+    /// Every planted bug.
+    pub const ALL: &'static [Plant] = &[
+        Plant::AckBeforeFlush,
+        Plant::DuplicateAppended,
+        Plant::TornTailKept,
+    ];
+}
+
 #[cfg(madsim)]
 mod active {
     use super::Plant;

@@ -15,6 +15,7 @@ mod figures;
 mod golden;
 mod import;
 mod notation;
+mod sim;
 mod syscalls;
 mod test;
 mod tidy;
@@ -61,6 +62,9 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Build the simulator and run it with these arguments: `cargo sim`.
+    #[command(disable_help_flag = true)]
+    Sim(sim::Arguments),
     /// Trace what the broker asks of the kernel: in which order, and how often.
     Syscalls(syscalls::Arguments),
     /// Run the whole suite.
@@ -89,6 +93,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Figures(arguments) => figures::run(&arguments, &root),
         Chore::Golden { libs, check } => done(golden::run(&libs, check)),
         Chore::Import { libs, check } => done(import::run(&libs, check)),
+        Chore::Sim(arguments) => sim::run(&arguments, &root),
         Chore::Syscalls(arguments) => syscalls::run(&arguments, &root),
         Chore::Test(arguments) => test::run(&arguments, &root),
         Chore::Tidy(arguments) => tidy::run(&arguments, &root),
