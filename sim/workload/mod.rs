@@ -12,6 +12,8 @@ pub mod judge;
 mod members;
 mod nuisance;
 mod produce;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::rc::Rc;
