@@ -1,16 +1,14 @@
-//! Which figures a node shows, and under which names.
-//!
-//! A figure that Kafka has goes by the name that the Kafka rules of Prometheus' JMX exporter give to its bean, so that
-//! dashboards made for Kafka work. Kafka's rates are shown by their counts. What Kafka does not have begins with
-//! `millrace_`. A figure that is not measured is absent rather than zero.
+//! The values of a node's figures.
+
+mod cluster;
+mod requests;
 
 use broker::node::NodeShared;
 use broker::quorum::QuorumDescription;
+use broker::shard::ShardFigures;
 
+use crate::figures;
 use crate::metrics::{Family, Value};
-
-/// The state of a broker that serves, by Kafka's numbers.
-const BROKER_RUNNING: i64 = 3;
 
 /// What has to be asked for, rather than read.
 pub(crate) struct Scrape {
@@ -18,340 +16,150 @@ pub(crate) struct Scrape {
     pub quorum: Option<QuorumDescription>,
     /// Free bytes of each log directory, in the node's order; nothing for one that cannot be asked.
     pub free_bytes: Vec<Option<u64>>,
+    /// What each core says.
+    pub shards: Vec<ShardFigures>,
 }
 
 /// All figures of the node.
 pub(crate) fn of(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
-    let mut families = traffic(node);
-    families.extend(requests(node));
-    families.extend(replicas(node));
-    families.extend(cluster(node, scrape));
+    let mut families = requests::traffic(node);
+    families.extend(requests::requests(node));
+    families.extend(idle(node, scrape));
+    families.extend(cluster::replicas(node));
+    families.extend(logs(scrape));
     families.extend(directories(node, scrape));
-    families.extend(sessions(node));
-    families.extend(own(node));
+    families.extend(groups(scrape));
+    families.extend(cluster::cluster(node, scrape));
+    families.extend(own(node, scrape));
     families
 }
 
-fn counter(name: &'static str, help: &'static str, value: u64) -> Family {
-    Family {
-        name,
-        help,
-        points: vec![(Vec::new(), Value::Counter(value))],
+fn count(value: usize) -> Value {
+    Value::Signed(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// The share of the time that the cores did not work.
+fn idle(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
+    let busy: Option<Vec<_>> = scrape.shards.iter().map(|shard| shard.busy).collect();
+    let busy = busy.filter(|busy| !busy.is_empty()).unwrap_or_default();
+    if busy.is_empty() {
+        return Vec::new();
     }
-}
-
-fn gauge(name: &'static str, help: &'static str, value: i64) -> Family {
-    Family {
-        name,
-        help,
-        points: vec![(Vec::new(), Value::Gauge(value))],
-    }
-}
-
-fn count(value: usize) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn traffic(node: &NodeShared) -> Vec<Family> {
-    let metrics = &node.metrics;
-    let asked = |api: &str| {
-        let mut seen = metrics.requests.seen();
-        seen.find(|(name, _)| *name == api).map_or(0, |(_, n)| n)
-    };
+    let worked: f64 = busy.iter().map(std::time::Duration::as_secs_f64).sum();
+    let lived = node.clock.now().mono.as_nanos() as f64 / 1e9 * busy.len() as f64;
+    let idle = (1.0 - worked / lived.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0);
     vec![
-        counter(
-            "kafka_server_brokertopicmetrics_messagesin",
-            "Records appended by clients",
-            metrics.produced_records.get(),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_bytesin",
-            "Bytes of records appended by clients",
-            metrics.produced_bytes.get(),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_bytesout",
-            "Bytes of records given to clients",
-            metrics.fetched_bytes.get(),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_failedproducerequests",
-            "Partitions of Produce requests that were refused",
-            metrics.failed_produces.get(),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_failedfetchrequests",
-            "Partitions of Fetch requests that were refused",
-            metrics.failed_fetches.get(),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_totalproducerequests",
-            "Produce requests",
-            asked("Produce"),
-        ),
-        counter(
-            "kafka_server_brokertopicmetrics_totalfetchrequests",
-            "Fetch requests",
-            asked("Fetch"),
-        ),
+        Family::one(figures::NETWORK_IDLE, Value::Float(idle)),
+        Family::one(figures::HANDLER_IDLE, Value::Float(idle)),
     ]
 }
 
-fn requests(node: &NodeShared) -> Vec<Family> {
-    let point = |(api, seen): (&str, u64)| {
-        let labels = vec![("request", api.to_owned())];
-        (labels, Value::Counter(seen))
-    };
-    let mut points: Vec<_> = node.metrics.requests.seen().map(point).collect();
-    // Kafka counts a Fetch once more by who asks: here nobody but consumers does.
-    let fetches = node
-        .metrics
-        .requests
-        .seen()
-        .find(|(api, _)| *api == "Fetch");
-    points.extend(fetches.map(|(_, seen)| point(("FetchConsumer", seen))));
-    vec![Family {
-        name: "kafka_network_requestmetrics_requests",
-        help: "Requests by API; one that was never asked is absent",
-        points,
-    }]
-}
-
-/// What the metadata says of the replicas on this node.
-#[derive(Default)]
-struct Replicas {
-    hosted: i64,
-    offline: i64,
-    led: i64,
-    under_replicated: i64,
-}
-
-fn count_replicas(node: &NodeShared) -> Replicas {
-    let failed: Vec<_> = node
-        .directories
-        .iter()
-        .filter(|directory| directory.failure().is_some())
-        .filter_map(|directory| directory.properties().directory_id)
-        .collect();
-    let mut replicas = Replicas::default();
-    let image = node.image();
-    let partitions = image
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.values());
-    for partition in partitions {
-        if let Some(directory) = partition.directory(node.id) {
-            replicas.hosted += 1;
-            replicas.offline += i64::from(failed.contains(&directory));
+fn logs(scrape: &Scrape) -> Vec<Family> {
+    let mut logs: Vec<_> = scrape.shards.iter().flat_map(|shard| &shard.logs).collect();
+    logs.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    let family = |figure, value: fn(&broker::shard::LogSize) -> Value| {
+        let points = logs.iter().map(|log| {
+            let labels = vec![log.topic.to_string(), log.partition.to_string()];
+            (labels, value(log))
+        });
+        Family {
+            figure,
+            points: points.collect(),
         }
-        if partition.leader == node.id {
-            replicas.led += 1;
-            replicas.under_replicated += i64::from(partition.isr.len() < partition.replicas.len());
-        }
-    }
-    replicas
-}
-
-fn replicas(node: &NodeShared) -> Vec<Family> {
-    let replicas = count_replicas(node);
-    vec![
-        gauge(
-            "kafka_server_replicamanager_partitioncount",
-            "Partitions of which this node has a replica",
-            replicas.hosted,
-        ),
-        gauge(
-            "kafka_server_replicamanager_leadercount",
-            "Partitions that the metadata says this node leads",
-            replicas.led,
-        ),
-        gauge(
-            "kafka_server_replicamanager_offlinereplicacount",
-            "Replicas of this node in failed log directories",
-            replicas.offline,
-        ),
-        gauge(
-            "kafka_server_replicamanager_underreplicatedpartitions",
-            "Partitions led here with replicas that are not in sync",
-            replicas.under_replicated,
-        ),
-    ]
-}
-
-fn cluster(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
-    let image = node.image();
-    let mut families = Vec::new();
-    if image.broker(node.id).is_some_and(|broker| !broker.fenced) {
-        families.push(gauge(
-            "kafka_server_kafkaserver_brokerstate",
-            "3: the broker serves",
-            BROKER_RUNNING,
-        ));
-    }
-    let Some(quorum) = &scrape.quorum else {
-        return families;
     };
-    let is_active = quorum.leader_id == node.id;
-    families.push(gauge(
-        "kafka_controller_kafkacontroller_activecontrollercount",
-        "1 on the node whose controller decides",
-        i64::from(is_active),
-    ));
-    families.push(gauge(
-        "millrace_metadata_high_watermark",
-        "Offset below which the metadata log is committed",
-        quorum.high_watermark,
-    ));
-    families.push(gauge(
-        "millrace_metadata_leader_epoch",
-        "Epoch of the metadata quorum's leader",
-        i64::from(quorum.leader_epoch),
-    ));
-    if is_active {
-        families.extend(controller(node));
-    }
-    families
-}
-
-fn controller(node: &NodeShared) -> Vec<Family> {
-    let image = node.image();
-    let unfenced = count(image.unfenced_brokers().count());
-    let partitions = || {
-        image
-            .topics
-            .iter()
-            .flat_map(|topic| topic.partitions.values())
-    };
-    let leaderless = partitions().filter(|partition| !partition.has_leader());
     vec![
-        gauge(
-            "kafka_controller_kafkacontroller_activebrokercount",
-            "Brokers that serve",
-            unfenced,
-        ),
-        gauge(
-            "kafka_controller_kafkacontroller_fencedbrokercount",
-            "Registered brokers that do not serve",
-            count(image.brokers.len()) - unfenced,
-        ),
-        gauge(
-            "kafka_controller_kafkacontroller_globaltopiccount",
-            "Topics of the cluster",
-            count(image.topics.len()),
-        ),
-        gauge(
-            "kafka_controller_kafkacontroller_globalpartitioncount",
-            "Partitions of the cluster",
-            count(partitions().count()),
-        ),
-        gauge(
-            "kafka_controller_kafkacontroller_offlinepartitionscount",
-            "Partitions without a leader",
-            count(leaderless.count()),
-        ),
+        family(figures::LOG_SIZE, |log| Value::Unsigned(log.size_bytes)),
+        family(figures::LOG_SEGMENTS, |log| count(log.segments)),
+        family(figures::LOG_START, |log| {
+            Value::Signed(log.log_start_offset)
+        }),
+        family(figures::LOG_END, |log| Value::Signed(log.log_end_offset)),
     ]
 }
 
 fn directories(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
-    let path = |index: usize| node.directories[index].path().display().to_string();
+    let path = |index: usize| vec![node.directories[index].path().display().to_string()];
     let indexes = || 0..node.directories.len();
     let offline = indexes().map(|index| {
         let is_offline = node.directories[index].failure().is_some();
-        let labels = vec![("logDirectory", path(index))];
-        (labels, Value::Gauge(i64::from(is_offline)))
+        (path(index), Value::Signed(i64::from(is_offline)))
     });
     let unflushed = indexes().map(|index| {
         let bytes = node.directories[index].unflushed_bytes();
-        let labels = vec![("directory", path(index))];
-        (
-            labels,
-            Value::Gauge(i64::try_from(bytes).unwrap_or(i64::MAX)),
-        )
+        (path(index), Value::Unsigned(bytes))
     });
     let free = indexes().filter_map(|index| {
         let bytes = scrape.free_bytes.get(index).copied().flatten()?;
-        let value = Value::Gauge(i64::try_from(bytes).unwrap_or(i64::MAX));
-        Some((vec![("directory", path(index))], value))
+        Some((path(index), Value::Unsigned(bytes)))
     });
     vec![
-        gauge(
-            "kafka_log_logmanager_offlinelogdirectorycount",
-            "Log directories that failed",
-            node.metrics.offline_log_directories.get(),
+        Family::one(
+            figures::OFFLINE_DIRECTORIES,
+            Value::Signed(node.metrics.offline_log_directories.get()),
         ),
         Family {
-            name: "kafka_log_logmanager_logdirectoryoffline",
-            help: "1 for a log directory that failed",
+            figure: figures::DIRECTORY_OFFLINE,
             points: offline.collect(),
         },
         Family {
-            name: "millrace_log_directory_unflushed_bytes",
-            help: "Bytes written and not yet flushed",
+            figure: figures::UNFLUSHED_BYTES,
             points: unflushed.collect(),
         },
         Family {
-            name: "millrace_log_directory_free_bytes",
-            help: "Bytes free on the log directory's file system",
+            figure: figures::FREE_BYTES,
             points: free.collect(),
         },
     ]
 }
 
-fn sessions(node: &NodeShared) -> Vec<Family> {
-    vec![gauge(
-        "kafka_server_fetchsessioncache_numincrementalfetchsessions",
-        "Fetch sessions kept",
-        count(node.fetch_sessions().len()),
-    )]
+fn groups(scrape: &Scrape) -> Vec<Family> {
+    let of_state = |name: &str| {
+        let states = scrape
+            .shards
+            .iter()
+            .flat_map(|shard| &shard.groups.by_state);
+        let matching = states.filter(|(state, _)| state.name() == name);
+        matching.map(|(_, groups)| groups).sum::<usize>()
+    };
+    let by_state = [
+        (figures::GROUPS_EMPTY, of_state("Empty")),
+        (figures::GROUPS_PREPARING, of_state("PreparingRebalance")),
+        (figures::GROUPS_COMPLETING, of_state("CompletingRebalance")),
+        (figures::GROUPS_STABLE, of_state("Stable")),
+    ];
+    let all = by_state.iter().map(|(_, groups)| groups).sum();
+    let offsets = scrape.shards.iter().map(|shard| shard.groups.offsets).sum();
+    let mut families = vec![
+        Family::one(figures::GROUPS, count(all)),
+        Family::one(figures::OFFSETS, count(offsets)),
+    ];
+    families.extend(by_state.map(|(figure, groups)| Family::one(figure, count(groups))));
+    families
 }
 
-fn own(node: &NodeShared) -> Vec<Family> {
+fn own(node: &NodeShared, scrape: &Scrape) -> Vec<Family> {
     let metrics = &node.metrics;
+    let parked = scrape.shards.iter().flat_map(|shard| &shard.logs);
+    let counter = |figure, value: &broker::metrics::Counter| {
+        Family::one(figure, Value::Unsigned(value.get()))
+    };
     vec![
-        gauge(
-            "millrace_connections",
-            "Connections of clients",
-            metrics.connections.get(),
+        Family::one(figures::FETCH_SESSIONS, count(node.fetch_sessions().len())),
+        Family::one(figures::PARKED, count(parked.map(|log| log.parked).sum())),
+        Family::one(
+            figures::CONNECTIONS,
+            Value::Signed(metrics.connections.get()),
         ),
-        counter(
-            "millrace_connections_accepted",
-            "Connections accepted",
-            metrics.connections_accepted.get(),
+        counter(figures::CONNECTIONS_ACCEPTED, &metrics.connections_accepted),
+        counter(figures::CONNECTIONS_REFUSED, &metrics.connections_refused),
+        Family::one(
+            figures::PARTITIONS_LED,
+            Value::Signed(metrics.partitions.get()),
         ),
-        counter(
-            "millrace_connections_refused",
-            "Connections refused for a limit on their number",
-            metrics.connections_refused.get(),
-        ),
-        gauge(
-            "millrace_partitions_led",
-            "Partitions whose leader's work is done here",
-            metrics.partitions.get(),
-        ),
-        counter(
-            "millrace_flushes",
-            "Flushes, each of all logs that were waiting",
-            metrics.flushes.get(),
-        ),
-        counter(
-            "millrace_flushed_logs",
-            "Logs flushed, over all flushes",
-            metrics.flushed_logs.get(),
-        ),
-        counter(
-            "millrace_recovery_cuts",
-            "Logs whose torn end was cut when they were opened",
-            metrics.recovery_cuts.get(),
-        ),
-        gauge(
-            "millrace_memory_budget_used_bytes",
-            "Bytes that requests and responses hold",
-            count(node.budget.used_bytes()),
-        ),
-        gauge(
-            "millrace_memory_budget_limit_bytes",
-            "Bytes that requests and responses may hold",
-            count(node.budget.limit_bytes()),
-        ),
+        counter(figures::FLUSHES, &metrics.flushes),
+        counter(figures::FLUSHED_LOGS, &metrics.flushed_logs),
+        counter(figures::RECOVERY_CUTS, &metrics.recovery_cuts),
+        Family::one(figures::BUDGET_USED, count(node.budget.used_bytes())),
+        Family::one(figures::BUDGET_LIMIT, count(node.budget.limit_bytes())),
     ]
 }

@@ -5,6 +5,7 @@
 //! it is asked for; nothing is kept between two requests.
 
 mod families;
+pub mod figures;
 mod health;
 mod metrics;
 mod server;

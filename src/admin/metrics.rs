@@ -12,26 +12,37 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::families::{self, Scrape};
+use crate::figures::{Figure, Kind};
 use crate::health;
 
 /// One figure's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// It only grows while the node lives; its name ends in `_total`.
-    Counter(u64),
-    /// It goes up and down.
-    Gauge(i64),
+    /// Never below 0.
+    Unsigned(u64),
+    /// Perhaps below 0.
+    Signed(i64),
+    /// Between whole numbers.
+    Float(f64),
 }
 
 /// Figures of one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Family {
-    /// The name, without the `_total` of counters.
-    pub name: &'static str,
-    /// What is counted, and in which unit.
-    pub help: &'static str,
-    /// Its figures, each with its labels: all counters or all gauges; one that has no labels is alone.
-    pub points: Vec<(Vec<(&'static str, String)>, Value)>,
+    /// What they are.
+    pub figure: Figure,
+    /// The figures, each with its labels' values: all labels or none; one that has none comes last.
+    pub points: Vec<(Vec<String>, Value)>,
+}
+
+impl Family {
+    /// A single figure without labels.
+    pub fn one(figure: Figure, value: Value) -> Family {
+        Family {
+            figure,
+            points: vec![(Vec::new(), value)],
+        }
+    }
 }
 
 /// The node's figures as they are now, as text.
@@ -44,6 +55,7 @@ pub(crate) async fn text(node: &NodeShared) -> String {
     let scrape = Scrape {
         quorum: health::quorum(node).await.ok(),
         free_bytes,
+        shards: node.figures().await,
     };
     render(families::of(node, &scrape))
 }
@@ -69,27 +81,41 @@ impl Collector for Collected {
 }
 
 fn encode_family(family: &Family, encoder: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
-    let kind = match family.points.first() {
-        None => return Ok(()),
-        Some((_, Value::Counter(_))) => MetricType::Counter,
-        Some((_, Value::Gauge(_))) => MetricType::Gauge,
+    if family.points.is_empty() {
+        return Ok(());
+    }
+    let Figure {
+        name,
+        kind,
+        labels,
+        help,
+    } = family.figure;
+    let shown = match kind {
+        Kind::Counter => MetricType::Counter,
+        Kind::Gauge => MetricType::Gauge,
+        // To OpenMetrics a counter ends in `_total`.
+        Kind::Count => MetricType::Unknown,
     };
-    let mut points = encoder.encode_descriptor(family.name, family.help, None, kind)?;
-    for (labels, value) in &family.points {
-        if labels.is_empty() {
+    let mut points = encoder.encode_descriptor(name, help, None, shown)?;
+    for (values, value) in &family.points {
+        if values.is_empty() {
             // An empty label set would be written as empty braces.
-            encode_value(*value, points)?;
-            return Ok(());
+            return encode_value(kind, *value, points);
         }
-        encode_value(*value, points.encode_family(labels)?)?;
+        assert_eq!(values.len(), labels.len(), "the labels of {name}");
+        let labelled: Vec<_> = labels.iter().copied().zip(values.iter()).collect();
+        encode_value(kind, *value, points.encode_family(&labelled)?)?;
     }
     Ok(())
 }
 
-fn encode_value(value: Value, encoder: MetricEncoder) -> Result<(), fmt::Error> {
-    match value {
-        Value::Counter(value) => ConstCounter::new(value).encode(encoder),
-        Value::Gauge(value) => ConstGauge::new(value).encode(encoder),
+fn encode_value(kind: Kind, value: Value, encoder: MetricEncoder) -> Result<(), fmt::Error> {
+    match (kind, value) {
+        (Kind::Counter, Value::Unsigned(value)) => ConstCounter::new(value).encode(encoder),
+        (Kind::Counter, _) => panic!("a counter is a whole number"),
+        (_, Value::Unsigned(value)) => ConstGauge::new(value).encode(encoder),
+        (_, Value::Signed(value)) => ConstGauge::new(value).encode(encoder),
+        (_, Value::Float(value)) => ConstGauge::new(value).encode(encoder),
     }
 }
 
@@ -97,30 +123,42 @@ fn encode_value(value: Value, encoder: MetricEncoder) -> Result<(), fmt::Error> 
 mod tests {
     use super::*;
 
+    const fn figure(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> Figure {
+        Figure {
+            name,
+            kind,
+            labels,
+            help: "What it is",
+        }
+    }
+
     #[test]
     fn counters_gauges_and_labels_are_written_as_openmetrics() {
+        let labelled = |value: &str| vec![value.to_owned()];
         let text = render(vec![
             Family {
-                name: "a",
-                help: "What a is",
-                points: vec![(Vec::new(), Value::Counter(3))],
-            },
-            Family {
-                name: "b",
-                help: "What b is",
+                figure: figure("a", Kind::Counter, &["of"]),
                 points: vec![
-                    (vec![("of", "x".to_owned())], Value::Gauge(-1)),
-                    (vec![("of", "y\"".to_owned())], Value::Gauge(2)),
+                    (labelled("x"), Value::Unsigned(1)),
+                    (Vec::new(), Value::Unsigned(3)),
                 ],
             },
             Family {
-                name: "nothing",
-                help: "Without points there is no family",
+                figure: figure("b", Kind::Gauge, &["of"]),
+                points: vec![
+                    (labelled("x"), Value::Signed(-1)),
+                    (labelled("y\""), Value::Float(0.5)),
+                ],
+            },
+            Family::one(figure("c_count", Kind::Count, &[]), Value::Unsigned(7)),
+            Family {
+                figure: figure("nothing", Kind::Gauge, &[]),
                 points: Vec::new(),
             },
         ]);
-        let expected = "# HELP a What a is\n# TYPE a counter\na_total 3\n\
-            # HELP b What b is\n# TYPE b gauge\nb{of=\"x\"} -1\nb{of=\"y\\\"\"} 2\n# EOF\n";
+        let expected = "# HELP a What it is\n# TYPE a counter\na_total{of=\"x\"} 1\na_total 3\n\
+            # HELP b What it is\n# TYPE b gauge\nb{of=\"x\"} -1\nb{of=\"y\\\"\"} 0.5\n\
+            # HELP c_count What it is\n# TYPE c_count unknown\nc_count 7\n# EOF\n";
         assert_eq!(text, expected);
     }
 }

@@ -79,7 +79,7 @@ fn a_node_is_measured_and_asked_how_it_is() {
             assert_eq!(status, "HTTP/1.1 200 OK", "{path}: {answer}");
             assert!(answer.ends_with("\r\n\r\nok\n"), "{path}: {answer}");
         }
-        node.shared.metrics.produced_records.add(7);
+        node.shared.metrics.traffic.messages_in.add(7);
         let (status, metrics) = get(http.address(), "/metrics").await;
         assert_eq!(status, "HTTP/1.1 200 OK");
         assert!(metrics.contains("content-type: application/openmetrics-text; version=1.0.0"));

@@ -1,8 +1,14 @@
 //! What a node counts. Plain atomics, one set per node: no registry of the process is touched.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+mod requests;
+mod timer;
 
-use protocol::ApiKey;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use requests::{Requests, Times, Timing};
+pub use timer::Timer;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -41,42 +47,50 @@ impl Gauge {
     }
 }
 
-/// API keys counted one by one; a higher one is counted with the last.
-const API_KEYS_MAX: usize = 96;
-
-/// Requests by API.
-#[derive(Debug)]
-pub struct RequestCounters {
-    by_key: [Counter; API_KEYS_MAX],
+/// What clients do with one topic, or with all of them.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Records appended.
+    pub messages_in: Counter,
+    /// Bytes of batches appended.
+    pub bytes_in: Counter,
+    /// Bytes of batches given to clients.
+    pub bytes_out: Counter,
+    /// Partitions of Produce requests.
+    pub produces: Counter,
+    /// Partitions of Produce requests that were refused.
+    pub failed_produces: Counter,
+    /// Partitions of Fetch requests.
+    pub fetches: Counter,
+    /// Partitions of Fetch requests that were refused.
+    pub failed_fetches: Counter,
 }
 
-impl Default for RequestCounters {
-    fn default() -> RequestCounters {
-        RequestCounters {
-            by_key: std::array::from_fn(|_| Counter::default()),
-        }
-    }
-}
+/// The traffic of every topic that has any.
+#[derive(Debug, Default)]
+pub struct Topics(Mutex<BTreeMap<Arc<str>, Arc<Traffic>>>);
 
-impl RequestCounters {
-    /// Counts one request.
-    pub fn count(&self, key: ApiKey) {
-        self.of(key).add(1);
+impl Topics {
+    /// The traffic of a topic. Whoever counts often keeps it.
+    pub fn of(&self, topic: &Arc<str>) -> Arc<Traffic> {
+        let mut topics = self.lock();
+        Arc::clone(topics.entry(Arc::clone(topic)).or_default())
     }
 
-    /// Requests of `key` so far.
-    pub fn get(&self, key: ApiKey) -> u64 {
-        self.of(key).get()
+    /// The topic is gone.
+    pub fn forget(&self, topic: &str) {
+        self.lock().remove(topic);
     }
 
-    /// The APIs that were asked so far, by Kafka's names, with how often.
-    pub fn seen(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let seen = ApiKey::ALL.iter().map(|&key| (key.name(), self.get(key)));
-        seen.filter(|(_, count)| *count > 0)
+    /// Every topic, by name.
+    pub fn all(&self) -> Vec<(Arc<str>, Arc<Traffic>)> {
+        let topics = self.lock();
+        let copy = |(name, traffic): (&Arc<str>, &Arc<Traffic>)| (name.clone(), traffic.clone());
+        topics.iter().map(copy).collect()
     }
 
-    fn of(&self, key: ApiKey) -> &Counter {
-        &self.by_key[(key.code() as usize).min(API_KEYS_MAX - 1)]
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Traffic>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,17 +98,11 @@ impl RequestCounters {
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Requests by API.
-    pub requests: RequestCounters,
-    /// Record bytes that clients have sent to be appended.
-    pub produced_bytes: Counter,
-    /// Records that clients have sent to be appended.
-    pub produced_records: Counter,
-    /// Produce partitions that were refused.
-    pub failed_produces: Counter,
-    /// Record bytes given to clients.
-    pub fetched_bytes: Counter,
-    /// Fetch partitions that were refused.
-    pub failed_fetches: Counter,
+    pub requests: Requests,
+    /// What clients do with all topics together.
+    pub traffic: Traffic,
+    /// What clients do with each topic.
+    pub topics: Topics,
     /// Connections open now.
     pub connections: Gauge,
     /// Connections accepted.
@@ -111,4 +119,12 @@ pub struct Metrics {
     pub flushes: Counter,
     /// Logs flushed, over all flushes.
     pub flushed_logs: Counter,
+}
+
+impl Metrics {
+    /// Counts with all topics and with one.
+    pub fn count(&self, topic: &Traffic, which: impl Fn(&Traffic) -> &Counter, amount: u64) {
+        which(&self.traffic).add(amount);
+        which(topic).add(amount);
+    }
 }

@@ -18,6 +18,7 @@ use runtime::sync::{mpsc, oneshot};
 use storage::{AppendBatch, DirectoryFailure, Log, ReadError, WriteError};
 use types::{LeaderEpoch, NodeId, Offset};
 
+use crate::observer::Observer;
 use crate::shard::own_batch;
 use files::MetadataFiles;
 
@@ -103,6 +104,9 @@ pub struct QuorumDriver<P> {
     leading: Option<LeaderEpoch>,
     next_token: u64,
     is_refused: bool,
+    observer: Option<Arc<dyn Observer>>,
+    /// Requests that are not answered, as the observer is told.
+    parked: usize,
     /// Whether what is being written may use the space that is reserved for a full disk.
     may_use_reserve: bool,
 }
@@ -137,11 +141,13 @@ impl<P: Publisher> QuorumDriver<P> {
             match call {
                 None => return Ok(()),
                 Some(Call::Decide(request, sender)) => {
+                    self.parked = 1 + calls.len();
                     // Without a response the asker sees that the channel closed: nothing was decided.
                     if let Some(response) = self.decide(request).await? {
                         // The asker may have gone away; what was decided stands.
                         let _ = sender.send(response);
                     }
+                    self.parked = 0;
                 }
                 Some(Call::Describe(sender)) => {
                     let _ = sender.send(self.describe());
@@ -163,6 +169,7 @@ impl<P: Publisher> QuorumDriver<P> {
         let now = self.clock.now();
         let next_offset = self.log.log_end_offset();
         let decision = self.controller.decide(now, next_offset, &request);
+        self.observe_controller();
         // The reserve is for what frees space and for what keeps the node alive, not for what needs more of it.
         let grows = matches!(
             request,
@@ -215,6 +222,9 @@ impl<P: Publisher> QuorumDriver<P> {
         let mut actions = Actions::new();
         while let Some(input) = inputs.pop_front() {
             self.quorum.step(self.clock.now(), input, &mut actions);
+            if let Some(observer) = &self.observer {
+                observer.quorum(&self.quorum.view());
+            }
             let todo: Vec<Action> = actions.drain().collect();
             for action in todo {
                 if let Some(input) = self.carry_out(action).await? {
@@ -363,6 +373,7 @@ impl<P: Publisher> QuorumDriver<P> {
             assert!(!batches.is_empty(), "what is committed is in the log");
             for batch in &batches {
                 self.replay(batch, &mut changes)?;
+                self.observe_controller();
                 self.applied = batch.header().next_offset();
             }
         }
@@ -370,6 +381,13 @@ impl<P: Publisher> QuorumDriver<P> {
             .publish(self.controller.image(), changes)
             .await;
         Ok(())
+    }
+
+    fn observe_controller(&self) {
+        if let Some(observer) = &self.observer {
+            let quorum = self.quorum.view();
+            observer.controller(&self.controller.view(), &quorum, self.parked);
+        }
     }
 
     fn replay(&mut self, batch: &Batch, changes: &mut Vec<Change>) -> Result<(), QuorumFailure> {

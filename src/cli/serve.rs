@@ -66,6 +66,7 @@ pub(crate) struct Arguments {
 
 /// Serves.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    runtime::process::use_small_pages();
     start_log(arguments.log_format);
     runtime::task::block_on(async {
         let node = start(arguments).await?;

@@ -13,6 +13,7 @@ use crate::records::MetadataRecord;
 use crate::replay::{BatchPosition, Change, ReplayError, Replayer};
 use crate::request::{AllocateProducerIds, ProducerIdBlock, Request, Response};
 use crate::snapshot::feature_record;
+use crate::view::ControllerView;
 use crate::{alter_configs, brokers, features, topics};
 use protocol::stored::{AbortTransactionRecord, ProducerIdsRecord};
 
@@ -72,6 +73,16 @@ impl Controller {
     /// The image after all replayed records. Cheap: one pointer.
     pub fn image(&self) -> Arc<MetadataImage> {
         self.replayer.image()
+    }
+
+    /// What observers see.
+    pub fn view(&self) -> ControllerView<'_> {
+        ControllerView {
+            node_id: self.config.node_id,
+            image: self.replayer.complete(),
+            replayed: self.replayer.latest().provenance,
+            in_transaction: self.replayer.in_transaction(),
+        }
     }
 
     /// The configs in force on this node.

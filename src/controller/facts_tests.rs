@@ -338,6 +338,34 @@ fn a_clean_restart_writes_the_records_that_kafka_writes() {
 }
 
 #[test]
+fn stopping_kafkas_own_broker_writes_the_bytes_that_kafka_wrote() {
+    let batches = read_log(OPERATIONS_LOG);
+    let (image, _) = replay_until(&batches, 94);
+    let mut cluster = Cluster::with_image(image);
+    let epoch = cluster.controller.image().broker(1).unwrap().epoch;
+    // The second batch is the fencing, after pauses in which Kafka writes that it does nothing.
+    let kafkas = batches
+        .iter()
+        .filter(|b| (94..=121).contains(&b.position.base_offset));
+    let is_idle = |batch: &&Batch| matches!(batch.records[..], [MetadataRecord::NoOp(_)]);
+    let kafkas: Vec<_> = kafkas.filter(|batch| !is_idle(batch)).collect();
+    assert_eq!(kafkas.len(), 2);
+    assert!(kafkas[0].records.len() > 1, "a broker that leads something");
+    for (round, kafkas) in kafkas.into_iter().enumerate() {
+        let (reply, ours) = cluster.heartbeat(epoch, true);
+        assert_eq!(reply.unwrap().should_shut_down, round == 1);
+        let mut ours: Vec<_> = ours.iter().map(|r| records::encode(r).unwrap()).collect();
+        let mut kafkas = kafkas.values.clone();
+        assert_eq!(ours[0], kafkas[0], "the broker first");
+        // Kafka's partitions come in the order of its hash tables.
+        ours.sort();
+        kafkas.sort();
+        assert_eq!(ours, kafkas);
+    }
+    assert!(cluster.controller.image().broker(1).unwrap().fenced);
+}
+
+#[test]
 fn a_start_after_a_kill_writes_the_records_that_kafka_writes() {
     // Kafka waits for the dead broker's session to end before it writes them.
     let expected = [

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod request;
 pub mod snapshot;
 mod topics;
+mod view;
 
 #[cfg(test)]
 mod facts_tests;
@@ -40,3 +41,4 @@ pub use records::MetadataRecord;
 pub use replay::{BatchPosition, Change, ReplayError, Replayer};
 pub use request::{CreatableTopic, CreateTopicReply, Request, Response};
 pub use topics::{METADATA_TOPIC, TOPIC_NAME_LENGTH_MAX, check_topic_name, is_valid_topic_name};
+pub use view::ControllerView;

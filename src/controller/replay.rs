@@ -120,9 +120,14 @@ impl Replayer {
 
     /// The image after the last complete transaction. Cheap: one pointer.
     pub fn image(&self) -> Arc<MetadataImage> {
+        Arc::clone(self.complete())
+    }
+
+    /// The image after the last complete transaction.
+    pub(crate) fn complete(&self) -> &Arc<MetadataImage> {
         match &self.transaction {
-            Some(transaction) => Arc::clone(&transaction.before),
-            None => Arc::clone(&self.image),
+            Some(transaction) => &transaction.before,
+            None => &self.image,
         }
     }
 

@@ -90,6 +90,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn empty() -> Cluster {
+        Cluster::with_image(Arc::new(MetadataImage::empty(CLUSTER_ID)))
+    }
+
+    /// A controller that takes over where a log left the metadata.
+    pub(crate) fn with_image(image: Arc<MetadataImage>) -> Cluster {
         let static_configs = [
             (
                 "advertised.listeners",
@@ -123,11 +128,11 @@ impl Cluster {
                 .into(),
             limits: Limits::default(),
         };
-        let image = Arc::new(MetadataImage::empty(CLUSTER_ID));
+        let next_offset = (image.provenance.offset + 1).max(3);
         let controller = Controller::new(config, image, Prng::new(7, "controller"));
         Cluster {
             controller,
-            next_offset: 3,
+            next_offset,
             log: None,
             before: None,
         }

@@ -78,3 +78,13 @@ pub enum Isolation {
     /// All below the last stable offset.
     ReadCommitted,
 }
+
+impl Isolation {
+    /// What a request's isolation level means: 1 is read_committed, anything else is not.
+    pub const fn from_wire(level: i8) -> Isolation {
+        match level {
+            1 => Isolation::ReadCommitted,
+            _ => Isolation::ReadUncommitted,
+        }
+    }
+}

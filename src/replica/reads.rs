@@ -24,6 +24,8 @@ impl Replica {
                 },
                 Role::Failed => RoleView::Failed,
             },
+            leader_epoch: self.leader_epoch,
+            durability: self.config.durability,
             log_start: self.log.start,
             flushed: self.log.flushed,
             log_end: self.log.written,

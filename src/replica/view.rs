@@ -2,7 +2,7 @@
 
 use types::{LeaderEpoch, NodeId, Offset};
 
-use crate::{EpochHistory, ProducerState};
+use crate::{Durability, EpochHistory, ProducerState};
 
 /// A replica's role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,10 @@ pub struct ReplicaView<'a> {
     pub node: NodeId,
     /// Its role.
     pub role: RoleView,
+    /// The newest leader epoch it has seen, whoever led; -1 before the first.
+    pub leader_epoch: LeaderEpoch,
+    /// When a record counts as held by this replica.
+    pub durability: Durability,
     /// The first offset that may be read.
     pub log_start: Offset,
     /// The end of what is flushed.

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::half;
 
@@ -53,6 +54,11 @@ where
     JoinHandle {
         task: half::task::spawn_local(future),
     }
+}
+
+/// How long this core has worked, rather than waited, since it started; nothing where that is not measured.
+pub fn busy() -> Option<Duration> {
+    half::task::busy()
 }
 
 /// Lets the core's other tasks run first.

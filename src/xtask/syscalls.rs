@@ -45,6 +45,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 const COUNTED: i32 = 400;
 const WARM_UP: i32 = 100;
 const WINDOW: i32 = 32;
+/// Fetches that are counted, and where they begin: behind all the small batches.
+const READS: i32 = 100;
+const LARGE_FROM: i32 = WARM_UP + COUNTED + (WARM_UP + COUNTED) * WINDOW;
 /// Calls a request, one at a time: the goal is 4, and now and then a timer.
 const ALONE_MAX: f64 = 4.02;
 /// Calls a request with 32 in flight: the goal.
@@ -291,45 +294,70 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
 
 fn count(root: &Path) -> Result<bool> {
     let traced = Traced::start(root, None, "all", &[("offsets.topic.num.partitions", "1")])?;
-    let mut client = Client::connect(traced.address)?;
-    let port = client.port()?;
-    client.ask(&wire::create_topic(
-        "counted",
-        1,
-        &[("flush.messages", "1000000000")],
-    ))?;
-    let request = wire::produce("counted", 0, 1, 200);
-    client.flood(&request, 1, WARM_UP)?;
-    // Marks in the trace: connections that come and go.
-    let mark = |client: SocketAddr| -> Result<u16> {
-        let stream = std::net::TcpStream::connect(client)?;
-        let port = stream.local_addr()?.port();
-        drop(stream);
-        std::thread::sleep(Duration::from_millis(200));
-        Ok(port)
-    };
-    let address = traced.address;
-    let marks = [
-        mark(address)?,
-        {
-            client.flood(&request, 1, COUNTED)?;
-            mark(address)?
-        },
-        {
-            client.flood(&request, WINDOW, WARM_UP * WINDOW)?;
-            mark(address)?
-        },
-        {
-            client.flood(&request, WINDOW, COUNTED * WINDOW)?;
-            mark(address)?
-        },
-    ];
-    let _ = port;
+    let marks = counted_story(traced.address)?;
     let text = traced.stop()?;
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| line.contains('(') && !line.contains("resumed>"))
         .collect();
+    let alone = calls(&lines, marks[0], marks[1])?;
+    let together = calls(&lines, marks[2], marks[3])?;
+    let reads = calls(&lines, marks[4], marks[5])?;
+    let alone_each = alone.len() as f64 / f64::from(COUNTED);
+    let together_each = together.len() as f64 / f64::from(COUNTED * WINDOW);
+    println!(
+        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
+        by_name(alone, COUNTED)
+    );
+    println!(
+        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
+        by_name(together, COUNTED * WINDOW)
+    );
+    println!(
+        "== a mebibyte fetched at a time, by sendfile: {}",
+        by_name(reads, READS)
+    );
+    let is_moved = reads.iter().any(|call| call.contains("sendfile("));
+    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX && is_moved)
+}
+
+/// Does what is counted, between marks that it gives.
+fn counted_story(address: SocketAddr) -> Result<Vec<u16>> {
+    let mut client = Client::connect(address)?;
+    client.ask(&wire::create_topic(
+        "counted",
+        1,
+        &[("flush.messages", "1000000000")],
+    ))?;
+    let small = wire::produce("counted", 0, 1, 200);
+    let large = wire::produce("counted", 0, 1_000, 1_000);
+    let read = wire::fetch("counted", 0, i64::from(LARGE_FROM), 1 << 20);
+    client.flood(&small, 1, WARM_UP)?;
+    let mut marks = vec![mark(address)?];
+    for (request, window, count) in [
+        (&small, 1, COUNTED),
+        (&small, WINDOW, WARM_UP * WINDOW),
+        (&small, WINDOW, COUNTED * WINDOW),
+        (&large, 1, 2),
+        (&read, 1, READS),
+    ] {
+        client.flood(request, window, count)?;
+        marks.push(mark(address)?);
+    }
+    Ok(marks)
+}
+
+/// A mark in the trace: a connection that comes and goes.
+fn mark(address: SocketAddr) -> Result<u16> {
+    let stream = std::net::TcpStream::connect(address)?;
+    let port = stream.local_addr()?.port();
+    drop(stream);
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(port)
+}
+
+/// The calls between two marks.
+fn calls<'a, 'b>(lines: &'b [&'a str], from: u16, to: u16) -> Result<&'b [&'a str]> {
     let line_of = |port: u16, last: bool| {
         let name = format!(":{port}]");
         let accepted = format!("htons({port})");
@@ -341,24 +369,7 @@ fn count(root: &Path) -> Result<bool> {
         };
         found.context("a mark is missing in the trace")
     };
-    let calls = |from: u16, to: u16| -> Result<(Vec<&str>, f64)> {
-        let calls = lines[line_of(from, true)? + 1..line_of(to, false)?].to_vec();
-        let count = calls.len() as f64;
-        Ok((calls, count))
-    };
-    let (alone, alone_count) = calls(marks[0], marks[1])?;
-    let (together, together_count) = calls(marks[2], marks[3])?;
-    let alone_each = alone_count / f64::from(COUNTED);
-    let together_each = together_count / f64::from(COUNTED * WINDOW);
-    println!(
-        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
-        by_name(&alone, COUNTED)
-    );
-    println!(
-        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
-        by_name(&together, COUNTED * WINDOW)
-    );
-    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX)
+    Ok(&lines[line_of(from, true)? + 1..line_of(to, false)?])
 }
 
 fn by_name(lines: &[&str], requests: i32) -> String {

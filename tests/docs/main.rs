@@ -8,24 +8,36 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use admin::figures::Kind;
 use controller::configs::{ConfigKey, Effect, broker_keys, topic_keys};
 use protocol::ApiKey;
 
 const BEGIN: &str = "<!-- made by `cargo test --test docs`: begin -->";
 const END: &str = "<!-- made by `cargo test --test docs`: end -->";
+const FIGURES_BEGIN: &str = "<!-- figures, made by `cargo test --test docs`: begin -->";
+const FIGURES_END: &str = "<!-- figures, made by `cargo test --test docs`: end -->";
+
+/// Two tests write to the same document.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// Puts `made` between the markers of a document, or compares it with what is there.
 fn check(document: &str, made: &str) {
+    check_between(document, BEGIN, END, made);
+}
+
+fn check_between(document: &str, begin: &str, end: &str, made: &str) {
+    let _one_writer = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("docs")
         .join(document);
     let present = std::fs::read_to_string(&path).expect("the document is there");
     let (head, rest) = present
-        .split_once(BEGIN)
+        .split_once(begin)
         .expect("the first marker is there");
-    let (_, tail) = rest.split_once(END).expect("the second marker is there");
-    let fresh = format!("{head}{BEGIN}\n\n{made}\n{END}{tail}");
+    let (_, tail) = rest.split_once(end).expect("the second marker is there");
+    let fresh = format!("{head}{begin}\n\n{made}\n{end}{tail}");
     if std::env::var_os("MILLRACE_UPDATE_DOCS").is_some() {
         std::fs::write(&path, fresh).expect("the document can be written");
         return;
@@ -63,6 +75,26 @@ fn range(versions: &std::ops::RangeInclusive<i16>) -> String {
         (first, last) if first == last => first.to_string(),
         (first, last) => format!("{first}-{last}"),
     }
+}
+
+#[test]
+fn table_of_figures_is_fresh() {
+    let mut table = String::from("| name | sort | labels | what |\n|---|---|---|---|\n");
+    for figure in admin::figures::ALL {
+        let kind = match figure.kind {
+            Kind::Counter | Kind::Count => "counter",
+            Kind::Gauge => "gauge",
+        };
+        let labels: Vec<_> = figure
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let (name, labels) = (figure.shown_name(), labels.join(" "));
+        writeln!(table, "| `{name}` | {kind} | {labels} | {} |", figure.help)
+            .expect("a string can be written to");
+    }
+    check_between("OPERATIONS.md", FIGURES_BEGIN, FIGURES_END, &table);
 }
 
 #[test]

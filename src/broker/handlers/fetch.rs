@@ -8,14 +8,18 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use controller::image::TopicImage;
 use protocol::messages::fetch_response::{
     AbortedTransaction, EpochEndOffset, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use protocol::messages::{FetchRequest, FetchResponse};
 use protocol::wire::{External, Records};
+use replica::Isolation;
 use storage::FileRange;
-use types::{ErrorCode, PartitionIndex, TopicPartition};
+use types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicPartition};
 
+use crate::metrics::Traffic;
+use crate::observer::FetchAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::{Quota, RequestContext};
 use crate::server::fetch_sessions::{SessionPlan, SessionRequest, Told, TopicKey, Wanted};
@@ -36,7 +40,8 @@ pub async fn handle(context: Rc<RequestContext>, request: FetchRequest) -> Outco
         Err(code) => return refuse(code),
     };
     let reads = read_until_enough(&context, &request, &plan).await;
-    answer(&context, &plan, reads)
+    let isolation = Isolation::from_wire(request.isolation_level);
+    answer(&context, &plan, isolation, reads)
 }
 
 fn refuse(code: ErrorCode) -> Outcome<FetchResponse> {
@@ -272,11 +277,8 @@ async fn read_one(
 ) -> PartitionRead {
     let offset = wanted.fetch_offset;
     let mut read = PartitionRead::refused(ErrorCode::None);
-    let is_committed_only = request.isolation_level == 1;
-    let upper = match is_committed_only {
-        true => snapshot.last_stable_offset,
-        false => snapshot.high_watermark,
-    };
+    let isolation = Isolation::from_wire(request.isolation_level);
+    let upper = snapshot.bound(isolation);
     if offset < snapshot.log_start_offset || offset > snapshot.log_end_offset {
         read.error = ErrorCode::OffsetOutOfRange;
     } else if snapshot.diverging.is_none() && offset < upper {
@@ -285,7 +287,7 @@ async fn read_one(
             Err(error) => read.error = error.error_code(),
         }
     }
-    if is_committed_only {
+    if isolation == Isolation::ReadCommitted {
         match snapshot.view.aborted_transactions(offset, upper).await {
             Ok(aborted) => read.aborted = Some(aborted),
             Err(error) => read.error = error.error_code(),
@@ -298,6 +300,7 @@ async fn read_one(
 fn answer(
     context: &RequestContext,
     plan: &SessionPlan,
+    isolation: Isolation,
     reads: Vec<PartitionRead>,
 ) -> Outcome<FetchResponse> {
     let mut response = FetchResponse {
@@ -307,8 +310,10 @@ fn answer(
     let mut ranges = Vec::new();
     let mut bytes = 0;
     let mut sessions = context.core.node.fetch_sessions();
-    for (((topic, partition), _), read) in plan.partitions.iter().zip(reads) {
-        bytes += read.bytes();
+    for (((topic, partition), wanted), read) in plan.partitions.iter().zip(reads) {
+        let length_bytes = read.bytes();
+        bytes += length_bytes;
+        let leader_epoch = read.snapshot.as_ref().map_or(-1, |s| s.leader_epoch);
         let data = partition_data(context, topic, *partition, read, &mut ranges);
         let told = Told {
             high_watermark: data.high_watermark,
@@ -321,16 +326,55 @@ fn answer(
         };
         let is_news = plan.id == 0 || sessions.tell(plan.id, topic, *partition, told);
         if is_news || !plan.is_incremental {
+            observe(
+                context,
+                topic,
+                wanted.fetch_offset,
+                isolation,
+                leader_epoch,
+                length_bytes,
+                &data,
+            );
             push(&mut response.responses, topic, data);
         }
     }
     drop(sessions);
-    context.core.node.metrics.fetched_bytes.add(bytes);
     response.throttle_time_ms = context.charge(Quota::Fetch, bytes);
     Ok(Reply {
         body: response,
         ranges,
     })
+}
+
+fn observe(
+    context: &RequestContext,
+    topic: &TopicKey,
+    fetch_offset: Offset,
+    isolation: Isolation,
+    leader_epoch: LeaderEpoch,
+    length_bytes: u64,
+    data: &PartitionData,
+) {
+    let Some(observer) = context.core.node.observer() else {
+        return;
+    };
+    let Some(topic) = find_topic(context, topic) else {
+        return;
+    };
+    observer.fetch_answered(&FetchAnswered {
+        partition: TopicPartition {
+            topic_id: topic.id,
+            partition: data.partition_index,
+        },
+        isolation,
+        fetch_offset,
+        error: ErrorCode::from_code(data.error_code).expect("one of ours"),
+        length_bytes,
+        leader_epoch,
+        high_watermark: data.high_watermark,
+        last_stable: data.last_stable_offset,
+        log_start: data.log_start_offset,
+    });
 }
 
 fn push(topics: &mut Vec<FetchableTopicResponse>, key: &TopicKey, data: PartitionData) {
@@ -370,9 +414,7 @@ fn partition_data(
         records: Some(Records::Bytes(bytes::Bytes::new())),
         ..Default::default()
     };
-    if !read.error.is_none() {
-        context.core.node.metrics.failed_fetches.add(1);
-    }
+    count(context, topic, &read);
     let tells_leader = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch];
     if context.version >= 12 && tells_leader.contains(&read.error) {
         data.current_leader = current_leader(context, topic, partition_index);
@@ -410,16 +452,35 @@ fn partition_data(
     data
 }
 
+/// Counts a partition that is answered; one that does not exist has nobody to count for.
+fn count(context: &RequestContext, topic: &TopicKey, read: &PartitionRead) {
+    let metrics = &context.core.node.metrics;
+    let failed = u64::from(!read.error.is_none());
+    let count = |traffic: &Traffic| {
+        metrics.count(traffic, |t| &t.fetches, 1);
+        metrics.count(traffic, |t| &t.failed_fetches, failed);
+        metrics.count(traffic, |t| &t.bytes_out, read.bytes());
+    };
+    match (&read.snapshot, find_topic(context, topic)) {
+        (Some(snapshot), _) => count(&snapshot.traffic),
+        (None, Some(topic)) => count(&metrics.topics.of(&topic.name)),
+        (None, None) => {}
+    }
+}
+
+fn find_topic<'a>(context: &'a RequestContext, topic: &TopicKey) -> Option<&'a Arc<TopicImage>> {
+    match topic {
+        TopicKey::Id(id) => context.image.topic_by_id(*id),
+        TopicKey::Name(name) => context.image.topic(name),
+    }
+}
+
 fn current_leader(
     context: &RequestContext,
     topic: &TopicKey,
     partition: PartitionIndex,
 ) -> LeaderIdAndEpoch {
-    let topic = match topic {
-        TopicKey::Id(id) => context.image.topic_by_id(*id),
-        TopicKey::Name(name) => context.image.topic(name),
-    };
-    match topic.and_then(|topic| topic.partition(partition)) {
+    match find_topic(context, topic).and_then(|topic| topic.partition(partition)) {
         Some(partition) => LeaderIdAndEpoch {
             leader_id: partition.leader,
             leader_epoch: partition.leader_epoch,

@@ -12,8 +12,10 @@ use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
-use types::{ErrorCode, Offset};
+use replica::Isolation;
+use types::{ErrorCode, Offset, TopicPartition};
 
+use crate::observer::ListOffsetsAnswered;
 use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
@@ -34,11 +36,13 @@ pub async fn handle(
     context: Rc<RequestContext>,
     request: ListOffsetsRequest,
 ) -> Outcome<ListOffsetsResponse> {
+    let isolation = Isolation::from_wire(request.isolation_level);
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = find(&context, &topic.name, &asked, request.isolation_level == 1).await;
+            let found = find(&context, &topic.name, &asked, isolation).await;
+            observe(&context, &topic.name, &asked, isolation, found);
             partitions.push(partition_response(
                 context.version,
                 asked.partition_index,
@@ -90,11 +94,35 @@ fn partition_response(
     }
 }
 
+fn observe(
+    context: &RequestContext,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+    isolation: Isolation,
+    found: Result<Found, ErrorCode>,
+) {
+    let Some(observer) = context.core.node.observer() else {
+        return;
+    };
+    let Some(topic) = context.image.topic(topic) else {
+        return;
+    };
+    observer.list_offsets_answered(&ListOffsetsAnswered {
+        partition: TopicPartition {
+            topic_id: topic.id,
+            partition: asked.partition_index,
+        },
+        isolation,
+        asked_timestamp: asked.timestamp,
+        result: found.map(|found| (found.offset, found.timestamp, found.leader_epoch)),
+    });
+}
+
 async fn find(
     context: &Rc<RequestContext>,
     topic: &str,
     asked: &ListOffsetsPartition,
-    is_committed_only: bool,
+    isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
     let partition = context.partition(Operation::Describe, topic, asked.partition_index)?;
     let query = SnapshotQuery {
@@ -110,30 +138,21 @@ async fn find(
         .call(context.core.owner_of(partition), ask)
         .await;
     let snapshot = snapshot.map_err(|_| ErrorCode::NotLeaderOrFollower)??;
-    look_up(
-        context.version,
-        &snapshot,
-        asked.timestamp,
-        is_committed_only,
-    )
-    .await
+    look_up(context.version, &snapshot, asked.timestamp, isolation).await
 }
 
 async fn look_up(
     version: i16,
     snapshot: &PartitionSnapshot,
     timestamp: i64,
-    is_committed_only: bool,
+    isolation: Isolation,
 ) -> Result<Found, ErrorCode> {
     let at = |offset| Found {
         offset,
         timestamp: -1,
         leader_epoch: snapshot.epoch_of(offset),
     };
-    let latest = match is_committed_only {
-        true => snapshot.last_stable_offset,
-        false => snapshot.high_watermark,
-    };
+    let latest = snapshot.bound(isolation);
     let stored = match timestamp {
         LATEST => {
             return Ok(Found {

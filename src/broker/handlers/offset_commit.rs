@@ -2,6 +2,7 @@
 //!
 //! Versions 2 to 10; topics by id since 10.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -13,9 +14,10 @@ use protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
-use types::{ErrorCode, Uuid};
+use types::{ErrorCode, Offset, PartitionIndex, TopicPartition, Uuid};
 
 use super::group::{ask, expect_response};
+use crate::observer::OffsetCommitAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
@@ -69,6 +71,7 @@ async fn commit_and_answer(
     commit: OffsetCommit,
     mut response: OffsetCommitResponse,
 ) -> Outcome<OffsetCommitResponse> {
+    let observed = Observed::of(context, &commit);
     let asked: Vec<_> = commit
         .topics
         .iter()
@@ -102,10 +105,65 @@ async fn commit_and_answer(
                 .collect(),
         },
     };
+    if let Some(observed) = observed {
+        observed.show(context, group_id, &committed);
+    }
     for topic in committed {
         merge(&mut response, topic);
     }
     reply(response)
+}
+
+/// What the observer needs of a commit that the coordinator takes away.
+struct Observed {
+    generation_id: i32,
+    offsets: BTreeMap<TopicPartition, Offset>,
+}
+
+impl Observed {
+    fn of(context: &RequestContext, commit: &OffsetCommit) -> Option<Observed> {
+        context.core.node.observer()?;
+        let offsets = commit.topics.iter().flat_map(|topic| {
+            let of = |partition: &OffsetCommitPartition| {
+                (place(topic.topic_id, partition.partition), partition.offset)
+            };
+            topic.partitions.iter().map(of)
+        });
+        Some(Observed {
+            generation_id: commit.generation_id,
+            offsets: offsets.collect(),
+        })
+    }
+
+    fn show(
+        &self,
+        context: &RequestContext,
+        group_id: &str,
+        answers: &[OffsetCommitResponseTopic],
+    ) {
+        let Some(observer) = context.core.node.observer() else {
+            return;
+        };
+        for topic in answers {
+            for partition in &topic.partitions {
+                let place = place(topic.topic_id, partition.partition_index);
+                observer.offset_commit_answered(&OffsetCommitAnswered {
+                    group_id,
+                    generation_id: self.generation_id,
+                    partition: place,
+                    offset: self.offsets[&place],
+                    error: ErrorCode::from_code(partition.error_code).expect("one of ours"),
+                });
+            }
+        }
+    }
+}
+
+fn place(topic_id: Uuid, partition: PartitionIndex) -> TopicPartition {
+    TopicPartition {
+        topic_id,
+        partition,
+    }
 }
 
 /// A topic's partitions that were refused stand beside those that were committed.

@@ -14,6 +14,7 @@ use protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, PartitionProduceResponse, TopicProduceResponse,
 };
 use protocol::messages::{ProduceRequest, ProduceResponse};
+use protocol::records::BatchHeader;
 use protocol::records::validate::{
     ProduceRecordsError, RecordError, ValidatedBatch, validate_produce,
 };
@@ -22,6 +23,7 @@ use replica::{Acks, ProduceError};
 use runtime::sync::oneshot;
 use types::{ErrorCode, Mono, TopicPartition};
 
+use crate::observer::ProduceAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::{Quota, RequestContext};
 use crate::server::response::{NoReply, Outcome, reply};
@@ -80,11 +82,8 @@ pub async fn handle(
     for (topic_index, topic) in request.topic_data.into_iter().enumerate() {
         accept_topic(&context, topic_index, topic, &mut pending);
     }
-    let (produced_bytes, produced_records) = (pending.bytes, pending.records);
+    let produced_bytes = pending.bytes;
     let answers = pending.append(&context, acks, deadline).await;
-    let metrics = &context.core.node.metrics;
-    metrics.produced_bytes.add(produced_bytes);
-    metrics.produced_records.add(produced_records);
     let throttle_time_ms = context.charge(Quota::Produce, produced_bytes);
     if acks == Acks::None {
         return match answers
@@ -248,7 +247,8 @@ struct Pending {
     answers: Vec<TopicAnswers>,
     by_shard: BTreeMap<usize, (Vec<ProduceItem>, Vec<Place>)>,
     bytes: u64,
-    records: u64,
+    /// What the observer will be shown; empty without one.
+    observed: BTreeMap<Place, (TopicPartition, BatchHeader)>,
 }
 
 impl Pending {
@@ -265,7 +265,7 @@ impl Pending {
             answers: answers.collect(),
             by_shard: BTreeMap::new(),
             bytes: 0,
-            records: 0,
+            observed: BTreeMap::new(),
         }
     }
 
@@ -273,9 +273,12 @@ impl Pending {
         self.answers[place.0].partitions[place.1].1 = Some(Err(refusal));
     }
 
-    fn push(&mut self, shard: usize, place: Place, item: ProduceItem) {
+    fn push(&mut self, shard: usize, place: Place, item: ProduceItem, is_observed: bool) {
+        if is_observed {
+            self.observed
+                .insert(place, (item.partition, item.batch.header));
+        }
         self.bytes += item.batch.size_bytes() as u64;
-        self.records += u64::from(item.batch.record_count);
         let (items, places) = self.by_shard.entry(shard).or_default();
         items.push(item);
         places.push(place);
@@ -306,10 +309,24 @@ impl Pending {
                     Some(outcomes) => outcome_answer(&outcomes[position]),
                     None => Err(Refusal::Code(ErrorCode::NotLeaderOrFollower, None)),
                 };
+                self.observe(context, (topic, partition), acks, &answer);
                 self.answers[topic].partitions[partition].1 = Some(answer);
             }
         }
         self.answers
+    }
+
+    fn observe(&self, context: &RequestContext, place: Place, acks: Acks, answer: &Answer) {
+        let Some(observer) = context.core.node.observer() else {
+            return;
+        };
+        let (partition, header) = &self.observed[&place];
+        observer.produce_answered(&ProduceAnswered {
+            partition: *partition,
+            acks,
+            header,
+            result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
+        });
     }
 }
 
@@ -337,6 +354,7 @@ fn accept_topic(
             .ok_or(ErrorCode::UnknownTopicOrPartition),
     };
     let name = topic.map_or(data.name.as_str(), |topic| &topic.name);
+    let is_observed = context.core.node.observer().is_some();
     let allowed = context.authorize(Operation::Write, Resource::Topic(name));
     for (partition_index, partition) in data.partition_data.into_iter().enumerate() {
         let place = (topic_index, partition_index);
@@ -346,8 +364,19 @@ fn accept_topic(
             Ok(topic) => accept_partition(context, topic, partition),
         };
         match result {
-            Ok(item) => pending.push(context.core.owner_of(item.partition), place, item),
-            Err(refusal) => pending.refuse(place, refusal),
+            Ok(item) => {
+                let shard = context.core.owner_of(item.partition);
+                pending.push(shard, place, item, is_observed);
+            }
+            Err(refusal) => {
+                if let Ok(topic) = topic {
+                    let metrics = &context.core.node.metrics;
+                    let traffic = metrics.topics.of(&topic.name);
+                    metrics.count(&traffic, |t| &t.produces, 1);
+                    metrics.count(&traffic, |t| &t.failed_produces, 1);
+                }
+                pending.refuse(place, refusal);
+            }
         }
     }
 }

@@ -25,6 +25,9 @@ impl Publisher for NodePublisher {
         let image = Image::new(metadata, node.id, &node.static_configs, &node.limits);
         let image = Arc::new(image);
         node.image.store(Arc::clone(&image));
+        if let Some(observer) = node.observer() {
+            observer.published(&image);
+        }
         if self.is_live.get() && !changes.is_empty() {
             apply_everywhere(&self.core, &image, changes).await;
         }
@@ -51,6 +54,7 @@ pub(super) async fn apply_everywhere(core: &Rc<Core>, image: &Arc<Image>, change
     for change in &changes {
         if let Change::TopicDeleted(topic) = change {
             core.node.begin_delete(topic);
+            core.node.metrics.topics.forget(&topic.name);
         }
     }
     let changes = Arc::new(changes);

@@ -25,6 +25,7 @@ use crate::server::budget::MemoryBudget;
 use crate::server::fetch_sessions::FetchSessions;
 use crate::server::listener::ConnectionCounts;
 use crate::server::router::Routes;
+use crate::shard::ShardFigures;
 
 /// Figures of the network side that are fixed for the node's life.
 #[derive(Debug, Clone)]
@@ -148,6 +149,11 @@ impl NodeShared {
         *lock(&self.broker_epoch)
     }
 
+    /// Who is shown what the node does; nobody in production.
+    pub(crate) fn observer(&self) -> Option<&dyn Observer> {
+        self.observer.as_deref()
+    }
+
     pub(crate) fn observe_replica(&self, partition: TopicPartition, replica: &Replica) {
         if let Some(observer) = &self.observer {
             observer.replica(partition, &replica.view());
@@ -242,6 +248,26 @@ impl NodeShared {
             .await
             .map_err(|_| ControllerUnavailable)?;
         receiver.await.map_err(|_| ControllerUnavailable)
+    }
+
+    /// What each core says of itself, in their order; one that has ended says nothing.
+    pub async fn figures(&self) -> Vec<ShardFigures> {
+        let mut waiting = Vec::new();
+        for mailbox in &self.mailboxes {
+            let (sender, receiver) = oneshot::channel();
+            let ask: ShardCall = Box::new(|core| {
+                // Whoever asked may be gone.
+                let _ = sender.send(core.with_shard(|shard| shard.figures()));
+            });
+            if mailbox.send(ask).await.is_ok() {
+                waiting.push(receiver);
+            }
+        }
+        let mut figures = Vec::new();
+        for receiver in waiting {
+            figures.extend(receiver.await.ok());
+        }
+        figures
     }
 
     /// Creates topics.

@@ -272,8 +272,9 @@ async fn run_core(index: usize, seed: Seed) -> Result<(), NodeError> {
     runtime::task::spawn_local(housekeeping::run(Rc::clone(&core)));
     let result = match seed.lead {
         Some(lead) => {
-            let result = lead_node(&core, lead).await;
-            stop::stop_cores(&core).await;
+            let is_live = Rc::new(Cell::new(false));
+            let result = lead_node(&core, lead, &is_live).await;
+            stop::stop_cores(&core, &is_live).await;
             result
         }
         None => {
@@ -287,7 +288,7 @@ async fn run_core(index: usize, seed: Seed) -> Result<(), NodeError> {
 }
 
 /// Brings the node up, and waits until it is to stop.
-async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
+async fn lead_node(core: &Rc<Core>, lead: Lead, is_live: &Rc<Cell<bool>>) -> Result<(), NodeError> {
     let mut listeners = Vec::new();
     for spec in &lead.config.listeners.broker {
         listeners.push((
@@ -296,10 +297,9 @@ async fn lead_node(core: &Rc<Core>, lead: Lead) -> Result<(), NodeError> {
         ));
     }
     let addresses = addresses(&listeners);
-    let is_live = Rc::new(Cell::new(false));
     let publisher = NodePublisher {
         core: Rc::clone(core),
-        is_live: Rc::clone(&is_live),
+        is_live: Rc::clone(is_live),
     };
     let mut driver = recover(core, &lead, publisher).await?;
     driver.start().await?;
@@ -360,6 +360,7 @@ async fn recover(
         config,
         prng,
         publisher,
+        node.observer.clone(),
     );
     Ok(recovered.await?)
 }

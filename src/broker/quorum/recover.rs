@@ -14,6 +14,7 @@ use types::{Limits, Offset, Prng};
 
 use super::files::{METADATA_FOLDER, MetadataFiles};
 use super::{Publisher, QuorumDriver};
+use crate::observer::Observer;
 
 /// How long a failed election is waited out, in milliseconds.
 const ELECTION_BACKOFF_MS: i64 = 1000;
@@ -59,7 +60,8 @@ struct Snapshot {
 }
 
 impl<P: Publisher> QuorumDriver<P> {
-    /// Opens the metadata log in `directory` and builds the machines from it. Nothing is published yet.
+    /// Opens the metadata log in `directory` and builds the machines from it. Nothing is published yet; `observer` is
+    /// shown every step from then on.
     ///
     /// # Errors
     /// See [`RecoverQuorumError`].
@@ -71,6 +73,7 @@ impl<P: Publisher> QuorumDriver<P> {
         config: ControllerConfig,
         prng: Prng,
         publisher: P,
+        observer: Option<Arc<dyn Observer>>,
     ) -> Result<QuorumDriver<P>, RecoverQuorumError> {
         let limits = config.limits.clone();
         let folder = directory.path().join(METADATA_FOLDER);
@@ -110,6 +113,8 @@ impl<P: Publisher> QuorumDriver<P> {
             leading: None,
             next_token: 0,
             is_refused: false,
+            observer,
+            parked: 0,
             may_use_reserve: true,
         })
     }

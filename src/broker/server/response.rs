@@ -7,6 +7,8 @@ use protocol::wire::{Chunk, EncodeError, Encoder};
 use protocol::{ApiKey, Message};
 use storage::FileRange;
 
+use crate::metrics::Timing;
+
 /// A piece of a response: bytes in memory, or a range of a segment that is read when the socket takes it.
 #[derive(Debug)]
 pub enum Piece {
@@ -62,6 +64,8 @@ pub struct Frame {
     pub pieces: VecDeque<Piece>,
     /// How long the connection is muted after this answer, in milliseconds (KIP-219).
     pub throttle_time_ms: u32,
+    /// When its request passed which point.
+    pub timing: Option<Timing>,
 }
 
 /// Frames `reply` for `correlation_id` at `version`.
@@ -108,5 +112,6 @@ fn frame_of(chunks: Vec<Chunk>, ranges: Vec<Vec<FileRange>>) -> Frame {
     Frame {
         pieces,
         throttle_time_ms: 0,
+        timing: None,
     }
 }

@@ -1,17 +1,19 @@
 //! From a frame to its handler.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::RangeInclusive;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::wire::Decoder;
 use protocol::{ApiKey, Request};
+use types::Mono;
 
 use crate::core::Core;
 use crate::handlers;
+use crate::metrics::Timing;
 use crate::server::context::{Peer, RequestContext};
 use crate::server::response::{Frame, NoReply, Outcome, encode_frame};
 
@@ -70,21 +72,49 @@ where
         .map_err(|error| close(format!("{:?} v{version}: {error}", R::KEY)))?;
     // What follows the request is ignored, as Kafka does: librdkafka sends some at Metadata 13.
     let throttle = Rc::clone(&context.throttle_time_ms);
-    let reply = match handler(Rc::new(context), request).await {
+    let (core, started) = (Rc::clone(&context.core), context.now.mono);
+    let (outcome, waited) = watch(&core, handler(Rc::new(context), request)).await;
+    let answered = core.now().mono;
+    let timing = Timing {
+        key: R::KEY,
+        started,
+        waited: waited.unwrap_or(answered),
+        answered,
+    };
+    let reply = match outcome {
         Ok(reply) => reply,
         // Who is not answered is muted all the same.
         Err(NoReply::NotExpected) if throttle.get() > 0 => {
             return Ok(Frame {
                 throttle_time_ms: throttle.get(),
+                timing: Some(timing),
                 ..Default::default()
             });
         }
-        Err(no_reply) => return Err(no_reply),
+        Err(no_reply) => {
+            core.node.metrics.requests.answered(timing, answered);
+            return Err(no_reply);
+        }
     };
     let mut frame = encode_frame(R::KEY, version, correlation_id, reply)
         .map_err(|error| close(format!("{:?} v{version}: cannot answer: {error}", R::KEY)))?;
     frame.throttle_time_ms = throttle.get();
+    frame.timing = Some(timing);
     Ok(frame)
+}
+
+/// Waits for a handler; gives besides what it gives when it waited for the first time, if it did.
+async fn watch<T>(core: &Core, handling: impl Future<Output = T>) -> (T, Option<Mono>) {
+    let mut handling = pin!(handling);
+    let mut waited = None;
+    let outcome = poll_fn(|cx| {
+        let polled = handling.as_mut().poll(cx);
+        if polled.is_pending() && waited.is_none() {
+            waited = Some(core.now().mono);
+        }
+        polled
+    });
+    (outcome.await, waited)
 }
 
 /// Starts handling one frame.
@@ -117,7 +147,7 @@ pub fn start(core: &Rc<Core>, peer: &Rc<Peer>, frame: Bytes) -> Result<Handling,
             "{key:?} version {version} is not served, {served:?} are"
         ));
     }
-    core.node.metrics.requests.count(key);
+    core.node.metrics.requests.count(key, version);
     let context = RequestContext {
         core: Rc::clone(core),
         peer: Rc::clone(peer),

@@ -24,7 +24,14 @@ impl Shard {
                 base_offset,
                 leader_epoch,
             } => {
-                slot.take_offer(token, base_offset, leader_epoch);
+                let header = slot.take_offer(token, base_offset, leader_epoch);
+                let metrics = &self.node.metrics;
+                let records = u64::try_from(header.record_count).unwrap_or(0);
+                metrics.count(&slot.traffic, |t| &t.messages_in, records);
+                metrics.count(&slot.traffic, |t| &t.bytes_in, header.size_bytes() as u64);
+                if let Some(observer) = self.node.observer() {
+                    observer.appending(partition, &header);
+                }
                 self.to_write.insert(partition);
             }
             Action::DropAppends { from_offset } => {
@@ -37,7 +44,8 @@ impl Shard {
             }
             Action::Reply { token, result } => {
                 if let Err(error) = &result {
-                    self.node.metrics.failed_produces.add(1);
+                    let metrics = &self.node.metrics;
+                    metrics.count(&slot.traffic, |t| &t.failed_produces, 1);
                     tracing::debug!(topic = %slot.topic, partition = partition.partition, %error, "refused");
                 }
                 self.replies.answer(token, result, &mut self.events);

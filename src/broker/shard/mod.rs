@@ -6,6 +6,7 @@
 
 mod actions;
 mod coordinate;
+mod figures;
 mod flush;
 mod open;
 mod pressure;
@@ -38,9 +39,10 @@ use timers::Deadlines;
 
 pub use coordinate::coordinate;
 pub(crate) use coordinate::own_batch;
+pub use figures::{GroupCounts, LogSize, ShardFigures};
 pub use pressure::relieve_if_crowded;
 pub use roles::apply;
-pub use snapshot::{LogSize, PartitionSnapshot, SnapshotQuery};
+pub use snapshot::{PartitionSnapshot, SnapshotQuery};
 pub use timers::run as run_timers;
 pub use upkeep::{close_all, unlink_deleted};
 pub use waiters::FetchWaiter;
@@ -155,6 +157,7 @@ impl Shard {
             self.replies.answer_sink(sink, Err(error), &mut self.events);
             return;
         };
+        self.node.metrics.count(&slot.traffic, |t| &t.produces, 1);
         let token = self.replies.park(sink);
         let summary = slot::summary_of(&item.batch);
         slot.offer(token, item.batch);

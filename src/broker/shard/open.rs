@@ -71,7 +71,9 @@ pub(super) async fn open(
     };
     let recovered = recover(core, &mut log, found).await?;
     let replica = Replica::new(core.node.id, core.now(), config.replica.clone(), recovered);
-    Ok(Slot::new(Arc::clone(&topic.name), replica, log, config))
+    let traffic = core.node.metrics.topics.of(&topic.name);
+    let name = Arc::clone(&topic.name);
+    Ok(Slot::new(name, replica, log, config, traffic))
 }
 
 /// Opens the log that was found, unless it is one of an earlier topic of the same name: that one is deleted.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use protocol::records::BatchHeader;
 use protocol::records::validate::ValidatedBatch;
 use replica::{BatchSummary, Replica};
 use storage::{AppendBatch, Log};
@@ -11,6 +12,7 @@ use types::{LeaderEpoch, Offset};
 use super::pressure::Counted;
 use super::waiters::Waiters;
 use crate::image::TopicConfig;
+use crate::metrics::Traffic;
 
 /// A partition that this node leads.
 pub(super) struct Slot {
@@ -20,6 +22,8 @@ pub(super) struct Slot {
     pub log: Log,
     /// The configs in force, as last told to the machine and the log.
     pub config: Arc<TopicConfig>,
+    /// What clients do with the topic.
+    pub traffic: Arc<Traffic>,
     /// The batch that the machine is being asked about, until it says where to append it.
     offered: Option<(u64, ValidatedBatch)>,
     /// Appends that the machine has asked for and nobody has begun to write.
@@ -51,12 +55,19 @@ pub(super) enum Job {
 
 impl Slot {
     /// A slot over a machine and its log.
-    pub fn new(topic: Arc<str>, replica: Replica, log: Log, config: Arc<TopicConfig>) -> Slot {
+    pub fn new(
+        topic: Arc<str>,
+        replica: Replica,
+        log: Log,
+        config: Arc<TopicConfig>,
+        traffic: Arc<Traffic>,
+    ) -> Slot {
         Slot {
             topic,
             replica,
             log,
             config,
+            traffic,
             offered: None,
             queue: VecDeque::new(),
             is_busy: false,
@@ -79,8 +90,13 @@ impl Slot {
         self.offered = None;
     }
 
-    /// Queues the offered batch at its offset.
-    pub fn take_offer(&mut self, token: u64, base_offset: Offset, leader_epoch: LeaderEpoch) {
+    /// Queues the offered batch at its offset; gives what will be stored of it.
+    pub fn take_offer(
+        &mut self,
+        token: u64,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+    ) -> BatchHeader {
         let (offered, batch) = self
             .offered
             .take()
@@ -91,6 +107,7 @@ impl Slot {
             header,
             records: batch.records,
         });
+        header
     }
 
     /// The first batches of the queue up to about so many bytes, one at least.

@@ -1,16 +1,15 @@
 //! What a connection is told of a partition, so that it can read by itself.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use replica::{EpochEnd, EpochHistory, Input, Isolation, ProducerDescription};
 use storage::LogView;
-use types::{ErrorCode, LeaderEpoch, Mono, Now, Offset, PartitionIndex, TopicPartition};
+use types::{ErrorCode, LeaderEpoch, Mono, Now, Offset, TopicPartition};
 
 use super::Shard;
 use super::replies::DeleteRecordsSender;
-use super::slot::Slot;
 use super::waiters::FetchWaiter;
+use crate::metrics::Traffic;
 
 /// What is asked of a partition.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +44,19 @@ pub struct PartitionSnapshot {
     pub epochs: Option<EpochHistory>,
     /// The log, to read from.
     pub view: LogView,
+    /// What clients do with the topic, to be counted.
+    pub traffic: Arc<Traffic>,
 }
 
 impl PartitionSnapshot {
+    /// Where a reader of this isolation must stop.
+    pub fn bound(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset,
+        }
+    }
+
     /// The epoch of the record at `offset`, -1 if it is not known.
     pub fn epoch_of(&self, offset: Offset) -> LeaderEpoch {
         let epochs = self.epochs.as_ref();
@@ -95,35 +104,12 @@ impl Shard {
             diverging,
             epochs: query.wants_epochs.then(|| slot.replica.epochs().clone()),
             view: slot.log.view(),
+            traffic: Arc::clone(&slot.traffic),
         })
     }
 }
 
-/// The size of one log.
-#[derive(Debug, Clone)]
-pub struct LogSize {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// The partition.
-    pub partition: PartitionIndex,
-    /// The log directory that it lies in.
-    pub directory: PathBuf,
-    /// Bytes of all its segments.
-    pub size_bytes: u64,
-}
-
 impl Shard {
-    /// The sizes of all logs of this shard.
-    pub fn log_sizes(&self) -> Vec<LogSize> {
-        let size = |(partition, slot): (&TopicPartition, &Slot)| LogSize {
-            topic: Arc::clone(&slot.topic),
-            partition: partition.partition,
-            directory: slot.log.directory().path().to_owned(),
-            size_bytes: slot.log.size_bytes(),
-        };
-        self.slots.iter().map(size).collect()
-    }
-
     /// The producers of a partition.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -84,6 +85,12 @@ fn run<F: Future>(executor: &Runtime, future: F) -> F::Output {
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let executor = executor().expect("the operating system refuses an event queue");
     run(&executor, future)
+}
+
+/// See [`crate::task::busy`].
+pub(crate) fn busy() -> Option<Duration> {
+    let handle = tokio::runtime::Handle::try_current().ok()?;
+    Some(handle.metrics().worker_total_busy_duration(0))
 }
 
 /// One running core.

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use madsim::runtime::Runtime;
 use madsim::task::AbortHandle;
@@ -63,6 +64,11 @@ where
         .running
         .insert(number, task.abort_handle());
     task
+}
+
+/// See [`crate::task::busy`]: simulated work takes no time.
+pub(crate) fn busy() -> Option<Duration> {
+    None
 }
 
 /// See [`crate::task::block_on`].

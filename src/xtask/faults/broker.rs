@@ -204,7 +204,7 @@ pub fn look_at(
     partition: i32,
     offset: i64,
 ) -> Result<(i16, i64)> {
-    wire::fetched(&client.ask(&wire::fetch(topic, partition, offset))?)
+    wire::fetched(&client.ask(&wire::fetch(topic, partition, offset, 1 << 20))?)
 }
 
 /// Reads a partition from its first offset; gives the error code and the high watermark.

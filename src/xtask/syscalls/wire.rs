@@ -130,10 +130,10 @@ pub fn all_produced(answer: &[u8]) -> Result<Vec<i16>> {
 }
 
 /// Fetch 4 of one partition, without waiting.
-pub fn fetch(topic: &str, partition: i32, offset: i64) -> Request {
-    let body = Body::default().i32(-1).i32(0).i32(1).i32(1 << 20).i8(0);
+pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Request {
+    let body = Body::default().i32(-1).i32(0).i32(1).i32(bytes_max).i8(0);
     let body = body.i32(1).text(topic).i32(1).i32(partition);
-    Request(1, 4, body.i64(offset).i32(1 << 20))
+    Request(1, 4, body.i64(offset).i32(bytes_max))
 }
 
 /// The answer to [`produce`]: the partition's error code and base offset.
@@ -297,6 +297,27 @@ impl Client {
             while self.answer()?.is_some() {}
         }
         Ok(())
+    }
+
+    /// Sends requests, `window` of them in flight, and gives the answers in order.
+    pub fn pipeline<'a>(
+        &mut self,
+        requests: impl Iterator<Item = &'a Request>,
+        window: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut requests = requests.peekable();
+        let (mut answers, mut in_flight) = (Vec::new(), 0);
+        while requests.peek().is_some() || in_flight > 0 {
+            let more: Vec<&Request> = requests.by_ref().take(window - in_flight).collect();
+            in_flight += more.len();
+            self.send(&more)?;
+            self.receive()?;
+            while let Some(answer) = self.answer()? {
+                answers.push(answer);
+                in_flight -= 1;
+            }
+        }
+        Ok(answers)
     }
 
     fn send(&mut self, requests: &[&Request]) -> Result<()> {

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use broker::config::StaticConfig;
 use broker::node::{NodeConfig, NodeError, RunningNode};
+use broker::observer::Observer;
 use broker::server::authorizer::{Authorizer, Quotas};
 use runtime::Clock;
 use runtime::disk::Disk;
@@ -27,6 +29,8 @@ pub struct Options {
     pub quotas: Quotas,
     /// Bytes of requests and responses.
     pub memory_bytes_max: usize,
+    /// Who is shown every step.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Files of segments that may be open.
     pub open_files_max: usize,
 }
@@ -39,6 +43,7 @@ impl Default for Options {
             authorizer: Authorizer::AllowAll,
             quotas: Quotas::Unlimited,
             memory_bytes_max: 64 << 20,
+            observer: None,
             open_files_max: 400,
         }
     }
@@ -125,7 +130,8 @@ impl Data {
 pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, NodeError> {
     let (disk, clock) = (Disk::new(), Clock::start());
     let config = options.parse(root);
-    let seed = 7;
+    // As a new process has: a broker is not taken for its own earlier life.
+    let seed = runtime::entropy();
     let mut prng = Prng::new(seed, "format");
     broker::node::format(&disk, &config, None, clock.now(), &mut prng).await?;
     broker::node::start(NodeConfig {
@@ -138,7 +144,7 @@ pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, Nod
         memory_bytes_max: options.memory_bytes_max,
         authorizer: options.authorizer,
         quotas: options.quotas,
-        observer: None,
+        observer: options.observer.clone(),
     })
     .await
 }
