@@ -1,4 +1,4 @@
-//! What a core does from time to time: retention, unlinking what was deleted, checkpoints.
+//! What a core does from time to time: retention, unlinking what was deleted, checkpoints, letting go of files.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub async fn run(core: Rc<Core>) {
             () = runtime::time::sleep(CHECKPOINT_INTERVAL) => {}
         }
         checkpoint(&core).await;
+        crate::shard::relieve_if_crowded(&core);
         let now = core.now();
         if due(&mut retention_due, now.mono, retention_interval_ms(&core)) {
             core.with_shard(|shard| shard.retain_all());

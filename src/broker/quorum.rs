@@ -107,12 +107,17 @@ pub struct QuorumDriver<P> {
     observer: Option<Arc<dyn Observer>>,
     /// Requests that are not answered, as the observer is told.
     parked: usize,
+    /// Whether what is being written may use the space that is reserved for a full disk.
+    may_use_reserve: bool,
 }
 
 impl<P: Publisher> QuorumDriver<P> {
     /// Starts the machine: when this ends, this node leads and everything in the log is replayed and published.
     pub async fn start(&mut self) -> Result<(), QuorumFailure> {
         self.feed(Input::Start).await?;
+        if self.leading.is_none() && std::mem::take(&mut self.is_refused) {
+            return Err(WriteError::NoSpace(self.log.path().to_owned()).into());
+        }
         assert!(self.leading.is_some(), "a quorum of one elects itself");
         let activate = controller::request::Activate {
             bootstrap_features: controller::features::bootstrap_features(),
@@ -165,6 +170,12 @@ impl<P: Publisher> QuorumDriver<P> {
         let next_offset = self.log.log_end_offset();
         let decision = self.controller.decide(now, next_offset, &request);
         self.observe_controller();
+        // The reserve is for what frees space and for what keeps the node alive, not for what needs more of it.
+        let grows = matches!(
+            request,
+            Request::CreateTopics(_) | Request::CreatePartitions(_)
+        );
+        self.may_use_reserve = !grows;
         let limit = self.files.limits().metadata_records_per_operation_max;
         let whole = decision.records.len().max(1);
         let size = if decision.atomic { whole } else { limit };
@@ -227,7 +238,7 @@ impl<P: Publisher> QuorumDriver<P> {
     async fn carry_out(&mut self, action: Action) -> Result<Option<Input>, QuorumFailure> {
         match action {
             Action::PersistState(state) => {
-                self.files.write_quorum_state(&state).await?;
+                self.write_quorum_state(&state).await?;
                 return Ok(Some(Input::StatePersisted(state)));
             }
             Action::AppendControl {
@@ -291,10 +302,22 @@ impl<P: Publisher> QuorumDriver<P> {
         Ok(None)
     }
 
+    async fn write_quorum_state(&self, state: &raft::QuorumState) -> Result<(), QuorumFailure> {
+        let mut written = self.files.write_quorum_state(state).await;
+        let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
+        if written.as_ref().is_err_and(is_full) && self.log.directory().release_reserve().await {
+            written = self.files.write_quorum_state(state).await;
+        }
+        Ok(written?)
+    }
+
     async fn append(&mut self, batch: AppendBatch) -> Result<Input, QuorumFailure> {
         let base_offset = batch.header.base_offset;
         let mut result = self.try_append(batch.clone()).await;
-        if is_no_space(&result) && self.log.directory().release_reserve().await {
+        if is_no_space(&result)
+            && self.may_use_reserve
+            && self.log.directory().release_reserve().await
+        {
             // What frees space must be possible on a full disk: deleting a topic is a metadata record.
             result = self.try_append(batch).await;
         }
@@ -306,7 +329,7 @@ impl<P: Publisher> QuorumDriver<P> {
                 tracing::error!(%error, "a metadata change is refused");
                 self.is_refused = true;
                 let generation = self.log.generation();
-                let error = raft::AppendError::NoSpace;
+                let error = raft::AppendError::NoSpaceSingle;
                 Ok(Input::AppendFailed {
                     from_offset: base_offset,
                     generation,

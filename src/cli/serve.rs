@@ -17,8 +17,9 @@ use crate::config::ConfigArguments;
 
 /// Bytes that requests and responses may hold unless told otherwise.
 const MEMORY_BYTES_MAX: usize = 512 << 20;
-/// The share of the process's descriptors that segments may hold open.
-const OPEN_FILES_SHARE: u64 = 2;
+/// The share of the process's descriptors that segments may hold open: as many again may be opened for a moment, and
+/// the rest is for connections.
+const OPEN_FILES_SHARE: u64 = 4;
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -65,6 +66,7 @@ pub(crate) struct Arguments {
 
 /// Serves.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    runtime::process::use_small_pages();
     start_log(arguments.log_format);
     runtime::task::block_on(async {
         let node = start(arguments).await?;

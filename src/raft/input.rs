@@ -9,6 +9,9 @@ use crate::{QuorumState, SnapshotId};
 pub enum AppendError {
     /// No space: the log was cut back to its last whole batch and stays open.
     NoSpace,
+    /// As [`AppendError::NoSpace`], and the controller decides one thing at a time: nothing was decided upon what is
+    /// lost, so the leader stays. The append that begins an epoch cannot be lost so; then it is as above.
+    NoSpaceSingle,
     /// Any other failure: the log is closed.
     Failed,
 }

@@ -29,13 +29,24 @@ impl Quorum {
         self.voters.truncate_from_end(from_offset);
         match error {
             AppendError::Failed => self.stop("log failed", actions),
-            AppendError::NoSpace => {
+            AppendError::NoSpaceSingle if self.has_begun_epoch_below(from_offset) => {
+                actions.note(
+                    "no space, nothing was decided upon it",
+                    &[("from", from_offset)],
+                );
+            }
+            AppendError::NoSpace | AppendError::NoSpaceSingle => {
                 // The controller has decided on what is lost: it starts over, in a new epoch.
                 actions.note("no space", &[("from", from_offset)]);
                 let election_due = now.mono.plus_millis(self.config.election_backoff_ms);
                 self.lose_leadership(Role::Unattached { election_due }, actions);
             }
         }
+    }
+
+    /// Whether this node leads, and the first record of its epoch lies below `offset`.
+    fn has_begun_epoch_below(&self, offset: Offset) -> bool {
+        matches!(&self.role, Role::Leader(leader) if leader.epoch_start < offset)
     }
 
     pub(crate) fn flushed(

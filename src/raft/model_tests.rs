@@ -21,6 +21,7 @@ enum Step {
     BeginFlush,
     EndFlush,
     NoSpace,
+    NoSpaceSingle,
     SnapshotWritten,
     StartMoved,
     Pass(u16),
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::BeginFlush),
         4 => Just(Step::EndFlush),
         1 => Just(Step::NoSpace),
+        1 => Just(Step::NoSpaceSingle),
         2 => Just(Step::SnapshotWritten),
         2 => Just(Step::StartMoved),
         2 => (0..2000u16).prop_map(Step::Pass),
@@ -95,7 +97,14 @@ impl Model {
             Step::BeginFlush => self.play.begin_flush(),
             Step::EndFlush => self.play.end_flush(),
             Step::NoSpace if self.play.is_writing() => self.play.fail(AppendError::NoSpace),
-            Step::NoSpace => {}
+            Step::NoSpaceSingle if self.play.is_writing() => {
+                // The leader may give these offsets again, for nobody has seen them in the log.
+                let (end, leading) = (self.play.end(), self.leading);
+                self.assigned
+                    .retain(|(offset, epoch), _| *offset < end || Some(*epoch) != leading);
+                self.play.fail(AppendError::NoSpaceSingle);
+            }
+            Step::NoSpace | Step::NoSpaceSingle => {}
             Step::SnapshotWritten => self.play.snapshot_written(),
             Step::StartMoved => self.play.start_moved(),
             Step::Pass(millis) => self.play.pass(i64::from(millis)),

@@ -115,6 +115,7 @@ impl Play {
             }
             "write" => self.write(number("write", 99) as usize),
             "no-space" => self.fail(AppendError::NoSpace),
+            "no-space-single" => self.fail(AppendError::NoSpaceSingle),
             "write-error" => self.fail(AppendError::Failed),
             "begin-flush" => self.begin_flush(),
             "end-flush" => self.end_flush(),

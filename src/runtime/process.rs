@@ -7,6 +7,14 @@ pub fn open_files_max() -> u64 {
     crate::half::open_files_max()
 }
 
+/// Asks for memory in pages of the usual size, also where the system gives huge ones unasked: what is resident is then
+/// what was used. A system that refuses goes on as it was.
+///
+/// Simulated: nothing.
+pub fn use_small_pages() {
+    crate::half::use_small_pages();
+}
+
 /// How many cores the process may run on, at least 1. Simulated: 1.
 pub fn core_count() -> usize {
     crate::half::core_count()

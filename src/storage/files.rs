@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use runtime::disk::{Disk, File, OpenMode};
+use runtime::sync::{Semaphore, SemaphorePermit};
 
 use crate::names::FileKind;
 use crate::segment::Segment;
@@ -16,6 +17,9 @@ use crate::segment::Segment;
 const HAND_SLACK: usize = 64;
 /// Files that the clock's hand passes at most at a time.
 const HAND_STEPS_MAX: usize = 64;
+
+/// Small files of partitions that are open at once at most, however many partitions want theirs written.
+const SMALL_FILES_MAX: usize = 64;
 
 /// Locks a mutex whose data stay sound when a holder panics: every critical section here is a few assignments.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,6 +41,7 @@ struct CacheInner {
     open_files_max: usize,
     open_files: AtomicUsize,
     hand: Mutex<VecDeque<(Weak<Segment>, FileKind)>>,
+    small_files: Semaphore,
 }
 
 /// A file of a segment: open, or not.
@@ -94,6 +99,7 @@ impl FileCache {
                 open_files_max: open_files_max.max(1),
                 open_files: AtomicUsize::new(0),
                 hand: Mutex::new(VecDeque::new()),
+                small_files: Semaphore::new((open_files_max / 4).clamp(1, SMALL_FILES_MAX)),
             }),
         }
     }
@@ -101,6 +107,12 @@ impl FileCache {
     /// The disk that the files are on.
     pub fn disk(&self) -> &Disk {
         &self.inner.disk
+    }
+
+    /// Waits until one more small file of a partition may be open: for as long as what is given is kept.
+    pub(crate) async fn small_file(&self) -> SemaphorePermit<'_> {
+        let permit = self.inner.small_files.acquire().await;
+        permit.expect("it is never closed")
     }
 
     /// How many files the cache holds open. Readers may hold more.
@@ -117,7 +129,12 @@ impl FileCache {
     /// Whether more files are open than there should be, because many hold unsynced bytes: a flush of the logs that
     /// need one lets go of them.
     pub fn is_crowded(&self) -> bool {
-        self.open_files() > self.inner.open_files_max
+        self.is_crowded_by(0)
+    }
+
+    /// Whether there would be too many if `more` were opened and none closed.
+    pub fn is_crowded_by(&self, more: usize) -> bool {
+        self.open_files() + more > self.inner.open_files_max
     }
 
     /// Opens the file of a segment, or gives the open one.

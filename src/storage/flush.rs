@@ -277,7 +277,9 @@ async fn sync(
             sync_indexes(&mut syncs, segment).await?;
         }
     }
+    let mut _open = None;
     if handle.is_directory_new {
+        _open = Some(shared.directory.files().small_file().await);
         let path = shared.path.join(PARTITION_METADATA);
         match shared.disk().open(&path, OpenMode::ReadWrite).await {
             Ok(file) => syncs.running.push((path, file.sync_data())),

@@ -47,6 +47,7 @@ impl PartitionFiles {
         epochs: &[(LeaderEpoch, Offset)],
         is_durable: bool,
     ) -> Result<(), WriteError> {
+        let _open = self.shared.directory.files().small_file().await;
         self.shared.directory.check()?;
         let path = self.path(LEADER_EPOCH_CHECKPOINT);
         let text = Bytes::from(format_leader_epochs(epochs));
@@ -94,6 +95,7 @@ impl PartitionFiles {
         offset: Offset,
         snapshot: Bytes,
     ) -> Result<(), WriteError> {
+        let _open = self.shared.directory.files().small_file().await;
         self.shared.directory.check()?;
         let path = self.path(&FileKind::ProducerSnapshot.file_name(offset));
         let written = replace_file(self.shared.disk(), &path, snapshot).await;

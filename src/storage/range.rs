@@ -35,24 +35,9 @@ impl FileRange {
         self.length_bytes
     }
 
-    /// Begins to read the first bytes of the range, at most `bytes_max`.
-    pub fn read_front(&self, bytes_max: usize) -> Completion<Bytes> {
-        self.file
-            .read_at(self.offset, bytes_max.min(self.length_bytes as usize))
-    }
-
-    /// Drops the first `bytes` of the range, which were read; says whether nothing is left.
-    ///
-    /// # Panics
-    /// If the range is shorter.
-    pub fn advance(&mut self, bytes: usize) -> bool {
-        let bytes = u32::try_from(bytes).expect("a range is below 4 GiB");
-        self.offset += u64::from(bytes);
-        self.length_bytes = self
-            .length_bytes
-            .checked_sub(bytes)
-            .expect("no more than there is");
-        self.length_bytes == 0
+    /// Begins to read the range into memory; fewer bytes than it has come only where the file is shorter than it was.
+    pub fn begin_read(&self) -> Completion<Bytes> {
+        self.file.read_at(self.offset, self.length_bytes as usize)
     }
 
     /// Reads the range into memory.
@@ -60,10 +45,7 @@ impl FileRange {
     /// # Errors
     /// What the system says; `UnexpectedEof` if the file is shorter than it was.
     pub async fn read(&self) -> io::Result<Bytes> {
-        let bytes = self
-            .file
-            .read_at(self.offset, self.length_bytes as usize)
-            .await?;
+        let bytes = self.begin_read().await?;
         if bytes.len() < self.length_bytes as usize {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

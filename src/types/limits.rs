@@ -23,7 +23,8 @@ pub struct Limits {
     pub producer_id_expiration_ms: i64,
     /// How often expired producer ids are looked for, in milliseconds. Kafka: 10 minutes.
     pub producer_id_expiration_check_interval_ms: i64,
-    /// Largest snapshot slice and largest journal of unflushed bytes per log directory, in bytes.
+    /// Bytes of one log directory that may be written and not synced: appends beyond are held back until a flush has
+    /// brought them down.
     pub dirty_bytes_max: u64,
     /// Records one metadata operation may write. Kafka: 10,000.
     pub metadata_records_per_operation_max: usize,

@@ -10,6 +10,8 @@
 mod clients;
 mod codegen;
 mod crash;
+mod faults;
+mod figures;
 mod golden;
 mod import;
 mod notation;
@@ -37,6 +39,10 @@ enum Chore {
     },
     /// Kill the broker again and again under idempotent producers, and read everything back.
     Crash(crash::Arguments),
+    /// Make the disk refuse, and see what the broker does.
+    Faults(faults::Arguments),
+    /// Measure a node of the release build: start, idle memory and CPU, many partitions, restart after a kill.
+    Figures(figures::Arguments),
     /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
     Golden {
         /// Folder with Kafka's jars.
@@ -79,6 +85,8 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Clients(arguments) => clients::run(&arguments, &root),
         Chore::Codegen { check } => done(codegen::run(check)),
         Chore::Crash(arguments) => crash::run(&arguments, &root),
+        Chore::Faults(arguments) => faults::run(&arguments, &root),
+        Chore::Figures(arguments) => figures::run(&arguments, &root),
         Chore::Golden { libs, check } => done(golden::run(&libs, check)),
         Chore::Import { libs, check } => done(import::run(&libs, check)),
         Chore::Syscalls(arguments) => syscalls::run(&arguments, &root),

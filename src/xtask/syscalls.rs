@@ -1,16 +1,16 @@
 //! `cargo xtask syscalls`: what the broker asks of the kernel, under strace: in which order, and how often.
 //!
-//! A kill keeps the page cache, so the crash test cannot see a sync that is missing; this one does. To see it fail,
-//! take out any one sync of the broker (say the body of `run_syncs` in src/runtime/real/disk.rs, or the call of
-//! `sync_dir` in src/storage/files.rs) and run it again. The test of this module does the same to a recorded trace.
+//! A kill keeps the page cache, so the crash test cannot see a sync that is missing; this one does. That it does is
+//! seen from brokers that are built with one sync taken out (`--mutants`), and from a recorded trace.
 
 mod check;
-mod trace;
-mod wire;
+mod mutants;
+pub mod trace;
+pub mod wire;
 
 use crate::clients;
 use anyhow::{Context, Result, ensure};
-use check::Expected;
+use check::{Expected, Findings};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Counts the calls a request instead of checking their order.
     #[arg(long)]
     count: bool,
+    /// Builds brokers with one sync taken out, and demands that each is found out.
+    #[arg(long, conflicts_with = "count")]
+    mutants: bool,
     /// Writes the trace, with what is needed to check it, to this file.
     #[arg(long)]
     record: Option<PathBuf>,
@@ -42,6 +45,9 @@ const START_MAX: Duration = Duration::from_secs(30);
 const COUNTED: i32 = 400;
 const WARM_UP: i32 = 100;
 const WINDOW: i32 = 32;
+/// Fetches that are counted, and where they begin: behind all the small batches.
+const READS: i32 = 100;
+const LARGE_FROM: i32 = WARM_UP + COUNTED + (WARM_UP + COUNTED) * WINDOW;
 /// Calls a request, one at a time: the goal is 4, and now and then a timer.
 const ALONE_MAX: f64 = 4.02;
 /// Calls a request with 32 in flight: the goal.
@@ -53,6 +59,8 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     ensure!(lacking.is_empty(), "this needs {}", lacking.join(", "));
     let is_good = if arguments.count {
         count(root)?
+    } else if arguments.mutants {
+        run_mutants(root)?
     } else {
         order(root, arguments.record.as_deref())?
     };
@@ -65,7 +73,14 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
 
 /// Whether order and counts are as they must be; for `cargo xtask test`.
 pub fn run_for_test(root: &Path) -> Result<bool> {
-    Ok(order(root, None)? & count(root)?)
+    Ok(order(root, None)? & count(root)? & run_mutants(root)?)
+}
+
+fn run_mutants(root: &Path) -> Result<bool> {
+    mutants::run(root, |program| {
+        let findings = examine(root, Some(program), None)?;
+        Ok(findings.complaints)
+    })
 }
 
 /// A broker under strace.
@@ -77,7 +92,13 @@ struct Traced {
 }
 
 impl Traced {
-    fn start(root: &Path, calls: &str, settings: &[(&str, &str)]) -> Result<Traced> {
+    /// Starts `program`, or the broker as it is.
+    fn start(
+        root: &Path,
+        program: Option<&Path>,
+        calls: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Traced> {
         let setup = clients::Setup {
             name: "syscalls",
             profile: settings,
@@ -96,7 +117,7 @@ impl Traced {
                 "-o",
             ])
             .arg(&output)
-            .arg(broker.get_program())
+            .arg(program.map_or(broker.get_program(), Path::as_os_str))
             .args(broker.get_args())
             // A partition of another core costs a hop, and which core takes a connection is the system's choice: what
             // is counted is the way of a request to a partition of its own core.
@@ -205,11 +226,24 @@ fn story() -> Vec<(Request, Expected)> {
 }
 
 fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
+    let findings = examine(root, None, record)?;
+    print!("{}", findings.text());
+    println!(
+        "== order: {} answers, {} logs synced before them, {} out of order",
+        findings.answers,
+        findings.acknowledged,
+        findings.complaints.len()
+    );
+    Ok(findings.complaints.is_empty() && findings.acknowledged > 0)
+}
+
+/// Traces a broker while the story is told to it, and checks the trace.
+fn examine(root: &Path, program: Option<&Path>, record: Option<&Path>) -> Result<Findings> {
     let settings = [
         ("internal.segment.bytes", "1200"),
         ("offsets.topic.num.partitions", "1"),
     ];
-    let traced = Traced::start(root, TRACED, &settings)?;
+    let traced = Traced::start(root, program, TRACED, &settings)?;
     let data = traced.data.display().to_string();
     let mut client = Client::connect(traced.address)?;
     let port = client.port()?;
@@ -219,26 +253,20 @@ fn order(root: &Path, record: Option<&Path>) -> Result<bool> {
         let answer = client
             .ask(&request)
             .with_context(|| promised.what.clone())?;
-        println!(
-            "   {}: {:?}",
-            promised.what,
-            &answer[..answer.len().min(60)]
-        );
+        if program.is_none() {
+            println!(
+                "   {}: {:?}",
+                promised.what,
+                &answer[..answer.len().min(60)]
+            );
+        }
         expected.push(promised);
     }
     let text = traced.stop()?;
     if let Some(path) = record {
         std::fs::write(path, recorded(&text, &data, port))?;
     }
-    let findings = check::check(&trace::parse(&text), &data, port, &expected);
-    print!("{}", findings.text());
-    println!(
-        "== order: {} answers, {} logs synced before them, {} out of order",
-        findings.answers,
-        findings.acknowledged,
-        findings.complaints.len()
-    );
-    Ok(findings.complaints.is_empty() && findings.acknowledged > 0)
+    Ok(check::check(&trace::parse(&text), &data, port, &expected))
 }
 
 /// The lines of a trace that are about the data directory or the client, their paths shortened.
@@ -265,46 +293,71 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
 }
 
 fn count(root: &Path) -> Result<bool> {
-    let traced = Traced::start(root, "all", &[("offsets.topic.num.partitions", "1")])?;
-    let mut client = Client::connect(traced.address)?;
-    let port = client.port()?;
-    client.ask(&wire::create_topic(
-        "counted",
-        1,
-        &[("flush.messages", "1000000000")],
-    ))?;
-    let request = wire::produce("counted", 0, 1, 200);
-    client.flood(&request, 1, WARM_UP)?;
-    // Marks in the trace: connections that come and go.
-    let mark = |client: SocketAddr| -> Result<u16> {
-        let stream = std::net::TcpStream::connect(client)?;
-        let port = stream.local_addr()?.port();
-        drop(stream);
-        std::thread::sleep(Duration::from_millis(200));
-        Ok(port)
-    };
-    let address = traced.address;
-    let marks = [
-        mark(address)?,
-        {
-            client.flood(&request, 1, COUNTED)?;
-            mark(address)?
-        },
-        {
-            client.flood(&request, WINDOW, WARM_UP * WINDOW)?;
-            mark(address)?
-        },
-        {
-            client.flood(&request, WINDOW, COUNTED * WINDOW)?;
-            mark(address)?
-        },
-    ];
-    let _ = port;
+    let traced = Traced::start(root, None, "all", &[("offsets.topic.num.partitions", "1")])?;
+    let marks = counted_story(traced.address)?;
     let text = traced.stop()?;
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| line.contains('(') && !line.contains("resumed>"))
         .collect();
+    let alone = calls(&lines, marks[0], marks[1])?;
+    let together = calls(&lines, marks[2], marks[3])?;
+    let reads = calls(&lines, marks[4], marks[5])?;
+    let alone_each = alone.len() as f64 / f64::from(COUNTED);
+    let together_each = together.len() as f64 / f64::from(COUNTED * WINDOW);
+    println!(
+        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
+        by_name(alone, COUNTED)
+    );
+    println!(
+        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
+        by_name(together, COUNTED * WINDOW)
+    );
+    println!(
+        "== a mebibyte fetched at a time, by sendfile: {}",
+        by_name(reads, READS)
+    );
+    let is_moved = reads.iter().any(|call| call.contains("sendfile("));
+    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX && is_moved)
+}
+
+/// Does what is counted, between marks that it gives.
+fn counted_story(address: SocketAddr) -> Result<Vec<u16>> {
+    let mut client = Client::connect(address)?;
+    client.ask(&wire::create_topic(
+        "counted",
+        1,
+        &[("flush.messages", "1000000000")],
+    ))?;
+    let small = wire::produce("counted", 0, 1, 200);
+    let large = wire::produce("counted", 0, 1_000, 1_000);
+    let read = wire::fetch("counted", 0, i64::from(LARGE_FROM), 1 << 20);
+    client.flood(&small, 1, WARM_UP)?;
+    let mut marks = vec![mark(address)?];
+    for (request, window, count) in [
+        (&small, 1, COUNTED),
+        (&small, WINDOW, WARM_UP * WINDOW),
+        (&small, WINDOW, COUNTED * WINDOW),
+        (&large, 1, 2),
+        (&read, 1, READS),
+    ] {
+        client.flood(request, window, count)?;
+        marks.push(mark(address)?);
+    }
+    Ok(marks)
+}
+
+/// A mark in the trace: a connection that comes and goes.
+fn mark(address: SocketAddr) -> Result<u16> {
+    let stream = std::net::TcpStream::connect(address)?;
+    let port = stream.local_addr()?.port();
+    drop(stream);
+    std::thread::sleep(Duration::from_millis(200));
+    Ok(port)
+}
+
+/// The calls between two marks.
+fn calls<'a, 'b>(lines: &'b [&'a str], from: u16, to: u16) -> Result<&'b [&'a str]> {
     let line_of = |port: u16, last: bool| {
         let name = format!(":{port}]");
         let accepted = format!("htons({port})");
@@ -316,24 +369,7 @@ fn count(root: &Path) -> Result<bool> {
         };
         found.context("a mark is missing in the trace")
     };
-    let calls = |from: u16, to: u16| -> Result<(Vec<&str>, f64)> {
-        let calls = lines[line_of(from, true)? + 1..line_of(to, false)?].to_vec();
-        let count = calls.len() as f64;
-        Ok((calls, count))
-    };
-    let (alone, alone_count) = calls(marks[0], marks[1])?;
-    let (together, together_count) = calls(marks[2], marks[3])?;
-    let alone_each = alone_count / f64::from(COUNTED);
-    let together_each = together_count / f64::from(COUNTED * WINDOW);
-    println!(
-        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
-        by_name(&alone, COUNTED)
-    );
-    println!(
-        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
-        by_name(&together, COUNTED * WINDOW)
-    );
-    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX)
+    Ok(&lines[line_of(from, true)? + 1..line_of(to, false)?])
 }
 
 fn by_name(lines: &[&str], requests: i32) -> String {

@@ -2,7 +2,7 @@
 //!
 //! A stage that cannot run here, because a program is missing, is skipped and named; with `--nothing-skipped` that is a failure.
 
-use crate::{clients, crash, syscalls, tidy};
+use crate::{clients, crash, faults, syscalls, tidy};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -99,6 +99,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         report.stage(&format!("client {}", suite.name), || client(suite, root));
     }
     report.stage("syscalls", || system_calls(root));
+    report.stage("faults", || disk_faults(root));
     report.stage("crash", || crash_rounds(root));
     let total = report.print(started);
     let good = total.failed == 0 && !(arguments.nothing_skipped && total.skipped > 0);
@@ -303,6 +304,20 @@ fn system_calls(root: &Path) -> Result<Outcome> {
         return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
     }
     Ok(Outcome::of(syscalls::run_for_test(root)?))
+}
+
+fn disk_faults(root: &Path) -> Result<Outcome> {
+    let lacking = faults::missing();
+    if !lacking.is_empty() {
+        return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
+    }
+    let verdict = faults::run_for_test(root);
+    Ok(Outcome {
+        passed: verdict.passed,
+        failed: verdict.failed,
+        skipped: verdict.skipped.len(),
+        note: verdict.skipped.join("; "),
+    })
 }
 
 fn crash_rounds(root: &Path) -> Result<Outcome> {

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::Request;
-use protocol::frame::encode_request;
+use protocol::frame::{decode_response, encode_request};
 use protocol::messages::{
     ApiVersionsRequest, FindCoordinatorRequest, JoinGroupRequest, ListGroupsRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest,
 };
 use protocol::wire::Chunk;
 use types::Prng;
 
 use crate::harness::{
-    Broker, Kafka, Options, batch, create_request, fetch_request, metadata_request,
+    Broker, Kafka, Options, batch, create_request, fetch_request, metadata_request, only,
     produce_request, run,
 };
 
@@ -143,6 +143,46 @@ fn lengths_that_cannot_be_close_the_connection() {
         let mut odd = broker.kafka().await;
         odd.raw(&[Bytes::from(frame)]).await;
         assert!(odd.frame().await.is_some());
+        broker.stop().await;
+    });
+}
+
+#[test]
+fn what_came_before_a_bad_frame_is_answered() {
+    run(async {
+        let broker = Broker::new().await;
+        let mut healthy = broker.kafka().await;
+        healthy.create("topic", 1, &[]).await;
+        let length = |length: i32| length.to_be_bytes().to_vec();
+        let mut unknown = encoded(0, &ApiVersionsRequest::default());
+        unknown[4..6].copy_from_slice(&[0x7f, 0xff]);
+        let mut cut = encoded(9, &produce_request("topic", 0, -1, batch(&["cut"])));
+        cut.truncate(40);
+        cut[..4].copy_from_slice(&36_i32.to_be_bytes());
+        let acks_0 = encoded(9, &produce_request("absent", 0, 0, batch(&["refused"])));
+        for (n, bad) in [length(-1), length(i32::MAX), unknown, cut, acks_0]
+            .into_iter()
+            .enumerate()
+        {
+            // The first waits for the disk, the second does not, the last is behind the bad one.
+            let produce = produce_request("topic", 0, -1, batch(&["kept"]));
+            let all = [
+                encoded(9, &produce),
+                encoded(12, &metadata_request("topic", false)),
+                bad,
+                encoded(12, &metadata_request("topic", false)),
+            ];
+            let mut kafka = broker.kafka().await;
+            kafka.raw(&[Bytes::from(all.concat())]).await;
+            let frame = kafka.frame().await.expect("the first is answered");
+            let (_, response) = decode_response::<ProduceRequest>(frame, 9).expect("an answer");
+            let answer = only(response);
+            assert_eq!((answer.error_code, answer.base_offset), (0, n as i64));
+            let frame = kafka.frame().await.expect("the second is answered");
+            let (_, response) = decode_response::<MetadataRequest>(frame, 12).expect("an answer");
+            assert_eq!(response.topics[0].error_code, 0);
+            assert!(kafka.is_closed().await, "after bad frame {n}");
+        }
         broker.stop().await;
     });
 }

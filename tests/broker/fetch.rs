@@ -41,6 +41,56 @@ fn every_version_gives_the_same_records() {
 }
 
 #[test]
+fn long_and_short_ranges_arrive_whole_however_slowly_they_are_read() {
+    run(async {
+        let broker = Broker::new().await;
+        let mut kafka = broker.kafka().await;
+        kafka.create("topic", 3, &[]).await;
+        let value = |letter: &str, length: usize| letter.repeat(length);
+        // Longer than what the kernel is asked to move at once, short, and just around what is read and what is sent.
+        let lengths = [
+            vec![900_000, 600_000],
+            vec![10, 200],
+            vec![65_000, 70_000, 1, 100_000],
+        ];
+        let mut expected = Vec::new();
+        for (partition, lengths) in (0..).zip(&lengths) {
+            let letters = ["a", "b", "c", "d"];
+            let all: Vec<String> = letters
+                .iter()
+                .zip(lengths)
+                .map(|(letter, &length)| value(letter, length))
+                .collect();
+            for value in &all {
+                kafka.put("topic", partition, &[value]).await;
+            }
+            expected.push(all);
+        }
+        let mut request = fetch_request("topic", &[(0, 0), (1, 0), (2, 0)]);
+        for partition in &mut request.topics[0].partitions {
+            partition.partition_max_bytes = 10 << 20;
+        }
+        for read_bytes in [usize::MAX, 50_000, 7_000] {
+            kafka.read_slowly(read_bytes);
+            // Several answers are on their way at once.
+            for _ in 0..3 {
+                kafka.send(12, &request).await;
+            }
+            for _ in 0..3 {
+                let response = kafka.receive::<FetchRequest>(12).await;
+                let found: Vec<Vec<String>> = response.responses[0]
+                    .partitions
+                    .iter()
+                    .map(values)
+                    .collect();
+                assert!(found == expected, "in reads of {read_bytes}");
+            }
+        }
+        broker.stop().await;
+    });
+}
+
+#[test]
 fn refusals_are_of_one_partition() {
     run(async {
         let broker = Broker::new().await;

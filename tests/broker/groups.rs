@@ -25,7 +25,7 @@ use crate::harness::{Broker, Kafka, code, run, until};
 const TOPIC: &str = "topic";
 
 /// Waits until the coordinator of a group has loaded.
-async fn coordinated(broker: &Broker, group: &str) {
+pub async fn coordinated(broker: &Broker, group: &str) {
     until("the coordinator is there", async || {
         let mut kafka = broker.kafka().await;
         for version in 0..=6 {
@@ -159,6 +159,45 @@ async fn commit(
     };
     let response = kafka.call(version, &request).await;
     response.topics[0].partitions[0].error_code
+}
+
+/// Commits an offset of partition 0 of a topic for a group without members; gives the partition's code.
+pub async fn commit_to(kafka: &mut Kafka, group: &str, topic: &str, offset: i64) -> i16 {
+    let request = OffsetCommitRequest {
+        group_id: group.to_owned(),
+        generation_id_or_member_epoch: -1,
+        topics: vec![OffsetCommitRequestTopic {
+            name: topic.to_owned(),
+            partitions: vec![OffsetCommitRequestPartition {
+                committed_offset: offset,
+                committed_leader_epoch: -1,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = kafka.call(8, &request).await;
+    response.topics[0].partitions[0].error_code
+}
+
+/// Every committed offset of a group: topic and offset of partition 0.
+pub async fn all_committed(kafka: &mut Kafka, group: &str) -> Vec<(String, i64)> {
+    let request = OffsetFetchRequest {
+        groups: vec![OffsetFetchRequestGroup {
+            group_id: group.to_owned(),
+            member_epoch: -1,
+            topics: None,
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let response = kafka.call(9, &request).await;
+    let topics = &response.groups[0].topics;
+    topics
+        .iter()
+        .map(|topic| (topic.name.clone(), topic.partitions[0].committed_offset))
+        .collect()
 }
 
 /// The committed offset and metadata of partition 0.

@@ -10,6 +10,7 @@
 
 mod api_versions;
 mod bad_input;
+mod bounds;
 mod configs;
 mod fetch;
 mod groups;
@@ -17,6 +18,7 @@ mod harness;
 mod metrics;
 mod observer;
 mod produce;
+mod recovery;
 mod refusals;
 mod slow_clients;
 mod stop;

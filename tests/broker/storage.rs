@@ -70,7 +70,7 @@ fn a_directory_serves_one_node_at_a_time() {
 }
 
 /// Waits until the recovery point of a partition is written down.
-async fn proven(broker: &Broker, topic: &str, offset: i64) {
+pub async fn proven(broker: &Broker, topic: &str, offset: i64) {
     let file = broker.path().join("data/recovery-point-offset-checkpoint");
     let line = format!("{topic} 0 {offset}");
     until("the recovery point is written", async || {
@@ -80,16 +80,16 @@ async fn proven(broker: &Broker, topic: &str, offset: i64) {
     .await;
 }
 
-fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut content = std::fs::read(path).expect("the file");
     change(&mut content);
     std::fs::write(path, content).expect("the file");
 }
 
-const SEGMENT: &str = "00000000000000000000.log";
+pub const SEGMENT: &str = "00000000000000000000.log";
 
 /// A node killed after it had written down that five batches of each of two topics are on disk.
-async fn proven_and_killed() -> Data {
+pub async fn proven_and_killed() -> Data {
     let broker = Broker::new().await;
     let mut kafka = broker.kafka().await;
     for topic in ["damaged", "whole"] {

@@ -115,6 +115,7 @@ impl<P: Publisher> QuorumDriver<P> {
             is_refused: false,
             observer,
             parked: 0,
+            may_use_reserve: true,
         })
     }
 }

@@ -5,14 +5,13 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Buf, BufMut, Bytes};
-use runtime::disk::Completion;
-use runtime::io::{AsyncReadExt, AsyncWrite};
+use bytes::{BufMut, Bytes, BytesMut};
+use runtime::io::AsyncReadExt;
 use runtime::net::TcpStream;
 use types::Mono;
 
@@ -20,19 +19,18 @@ use crate::core::Core;
 use crate::server::budget::Charge;
 use crate::server::context::Peer;
 use crate::server::inbox::Inbox;
-use crate::server::response::{Frame, NoReply, Piece};
+use crate::server::outbox::Outbox;
+use crate::server::response::{Frame, NoReply};
 use crate::server::router::{self, Handling};
 
-/// The most that is read of a file range at a time, in bytes.
-const FILE_READ_BYTES_MAX: usize = 128 << 10;
 /// A connection that could be idle is not looked at more often than this, in milliseconds.
 const IDLE_CHECK_MS_MIN: i64 = 100;
 /// How soon a connection that waits for room in the memory budget looks again, in milliseconds.
 const BUDGET_CHECK_MS: i64 = 10;
-/// Pieces gathered in one vectored write.
-const WRITE_SLICES_MAX: usize = 64;
 /// A request up to this size is received even where the budget is used up, in bytes.
 const SMALL_REQUEST_BYTES: usize = 16 << 10;
+/// Of a client that broke the protocol, so much is read and thrown away before its connection is closed, in bytes.
+const DISCARDED_BYTES_MAX: usize = 256 << 10;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -54,6 +52,8 @@ enum Slot {
     Handling(Handling, usize),
     Done(Frame),
     Silent,
+    /// The client broke the protocol here: answers to what came before still go out, nothing behind it is started.
+    Bad(String),
 }
 
 /// One connection's state.
@@ -65,9 +65,8 @@ pub struct Connection {
     inbox_charge: Charge,
     in_flight: VecDeque<Slot>,
     in_flight_max: usize,
-    output: VecDeque<Piece>,
-    output_charge: Charge,
-    file_read: Option<Completion<Bytes>>,
+    outbox: Outbox,
+    outbox_charge: Charge,
     requests_charge: Charge,
     muted_until: Option<Mono>,
     waits_for_budget: bool,
@@ -75,6 +74,10 @@ pub struct Connection {
     may_be_large: bool,
     last_activity: Mono,
     reading: bool,
+    /// Whether the client broke the protocol: nothing more is read or started.
+    is_broken: bool,
+    /// Why it is closed once every answer has gone out.
+    refused: Option<String>,
     is_serving: bool,
 }
 
@@ -87,15 +90,16 @@ impl Connection {
             inbox_charge: core.node.budget.charge(),
             in_flight: VecDeque::new(),
             in_flight_max: settings.requests_in_flight_max,
-            output: VecDeque::new(),
-            output_charge: core.node.budget.charge(),
-            file_read: None,
+            outbox: Outbox::default(),
+            outbox_charge: core.node.budget.charge(),
             requests_charge: core.node.budget.charge(),
             muted_until: None,
             waits_for_budget: false,
             may_be_large: false,
             last_activity: core.now().mono,
             reading: true,
+            is_broken: false,
+            refused: None,
             is_serving: true,
             core,
             peer,
@@ -151,7 +155,7 @@ impl Connection {
     }
 
     fn is_quiet(&self) -> bool {
-        self.in_flight.is_empty() && self.output.is_empty()
+        self.in_flight.is_empty() && self.outbox.is_empty()
     }
 
     /// When to look again whether the connection is muted or idle. While requests are under way it is not idle, and is
@@ -186,7 +190,10 @@ impl Connection {
             match self.poll_once(cx) {
                 Ok(true) => {}
                 Ok(false) if !self.reading && self.is_quiet() => {
-                    return Poll::Ready(Ended::ByClient);
+                    return Poll::Ready(match self.refused.take() {
+                        Some(reason) => self.refuse(reason),
+                        None => Ended::ByClient,
+                    });
                 }
                 Ok(false) => {
                     self.inbox.release_if_empty();
@@ -201,10 +208,10 @@ impl Connection {
     /// One round: read, start, write what was appended, collect answers, send. Says whether anything moved.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut progressed = self.poll_read(cx)?;
-        progressed |= self.start_frames(cx)?;
+        progressed |= self.start_frames(cx);
         self.core.drain_shard();
-        progressed |= self.poll_handlers(cx)?;
-        progressed |= self.poll_write(cx).map_err(Ended::Io)?;
+        progressed |= self.poll_handlers(cx);
+        progressed |= self.poll_send(cx)?;
         if progressed {
             self.last_activity = self.core.now().mono;
         }
@@ -232,6 +239,12 @@ impl Connection {
         if !self.may_read() {
             return Ok(false);
         }
+        // There is no buffer for a client that says nothing.
+        if self.inbox.len() == 0
+            && let Poll::Pending = pin!(self.stream.readable()).poll(cx).map_err(Ended::Io)?
+        {
+            return Ok(false);
+        }
         let (buffer, read_bytes_max) = self.inbox.buffer_for_read(self.may_be_large);
         let mut limited = buffer.limit(read_bytes_max);
         let read = pin!(self.stream.read_buf(&mut limited)).poll(cx);
@@ -250,51 +263,81 @@ impl Connection {
     }
 
     /// Starts every whole frame, each polled once, in order: what it appends is in order too.
-    fn start_frames(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    fn start_frames(&mut self, cx: &mut Context<'_>) -> bool {
         let mut started = false;
-        while self.in_flight.len() < self.in_flight_max && self.muted_until.is_none() {
-            let frame = self
-                .inbox
-                .next_frame()
-                .map_err(|error| Ended::Refused(error.to_string()))?;
-            let Some(frame) = frame else { break };
-            self.core.node.budget.end_overdraft(self.peer.number);
-            let frame_bytes = frame.len();
-            let handling = router::start(&self.core, &self.peer, frame).map_err(Ended::Refused)?;
-            let mut slot = Slot::Handling(handling, frame_bytes);
-            if !poll_slot(&mut slot, cx)? {
-                let held_bytes = self.requests_charge.bytes() + frame_bytes;
-                self.requests_charge.set(held_bytes);
-            }
+        while self.may_start() {
+            let slot = match self.inbox.next_frame() {
+                Ok(None) => break,
+                Ok(Some(frame)) => self.start_frame(cx, frame),
+                Err(error) => Slot::Bad(error.to_string()),
+            };
+            self.is_broken |= matches!(slot, Slot::Bad(_));
             self.in_flight.push_back(slot);
             started = true;
         }
         if started {
             self.inbox_charge.set(self.inbox.capacity_bytes());
         }
-        Ok(started)
+        started
     }
 
-    fn poll_handlers(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+    fn may_start(&self) -> bool {
+        !self.is_broken && self.in_flight.len() < self.in_flight_max && self.muted_until.is_none()
+    }
+
+    fn start_frame(&mut self, cx: &mut Context<'_>, frame: Bytes) -> Slot {
+        self.core.node.budget.end_overdraft(self.peer.number);
+        let frame_bytes = frame.len();
+        let mut slot = match router::start(&self.core, &self.peer, frame) {
+            Ok(handling) => Slot::Handling(handling, frame_bytes),
+            Err(reason) => Slot::Bad(reason),
+        };
+        if !poll_slot(&mut slot, cx) {
+            let held_bytes = self.requests_charge.bytes() + frame_bytes;
+            self.requests_charge.set(held_bytes);
+        }
+        slot
+    }
+
+    fn poll_handlers(&mut self, cx: &mut Context<'_>) -> bool {
         let mut held_bytes = self.requests_charge.bytes();
         for slot in &mut self.in_flight {
             if let Slot::Handling(_, frame_bytes) = *slot
-                && poll_slot(slot, cx)?
+                && poll_slot(slot, cx)
             {
                 held_bytes -= frame_bytes;
+                self.is_broken |= matches!(slot, Slot::Bad(_));
             }
         }
+        self.reading &= !self.is_broken;
         if held_bytes != self.requests_charge.bytes() {
             self.requests_charge.set(held_bytes);
         }
         let mut moved = false;
-        while let Some(Slot::Done(_) | Slot::Silent) = self.in_flight.front() {
+        while !matches!(self.in_flight.front(), None | Some(Slot::Handling(..))) {
             moved = true;
-            if let Some(Slot::Done(frame)) = self.in_flight.pop_front() {
-                self.send(frame);
+            match self.in_flight.pop_front() {
+                Some(Slot::Done(frame)) => self.send(frame),
+                Some(Slot::Bad(reason)) => self.end_after_answers(reason),
+                _ => {}
             }
         }
-        Ok(moved)
+        moved
+    }
+
+    /// Gives up everything behind a bad request, which is next in the order.
+    fn end_after_answers(&mut self, reason: String) {
+        self.refused = Some(reason);
+        self.in_flight.clear();
+        self.requests_charge.set(0);
+    }
+
+    /// Ends the connection of a client that broke the protocol, after all answers have been handed to the system.
+    fn refuse(&mut self, reason: String) -> Ended {
+        // Bytes that nobody has read turn the close into a reset, which may overtake the answers.
+        let mut discarded = BytesMut::with_capacity(DISCARDED_BYTES_MAX);
+        let _ = self.stream.try_read(&mut discarded);
+        Ended::Refused(reason)
     }
 
     fn send(&mut self, frame: Frame) {
@@ -306,105 +349,34 @@ impl Connection {
             let until = now.plus_millis(i64::from(frame.throttle_time_ms));
             self.muted_until = self.muted_until.max(Some(until));
         }
-        self.output.extend(frame.pieces);
-        self.charge_output();
+        self.outbox.push(frame.pieces);
+        self.outbox_charge.set(self.outbox.memory_bytes());
     }
 
-    fn charge_output(&mut self) {
-        let in_memory = self.output.iter().map(|piece| match piece {
-            Piece::Bytes(bytes) => bytes.len(),
-            Piece::File(_) => 0,
-        });
-        self.output_charge.set(in_memory.sum());
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
-        let mut wrote = false;
-        loop {
-            match self.output.front() {
-                None => break,
-                Some(Piece::Bytes(_)) => {
-                    let Poll::Ready(written) = self.poll_write_bytes(cx) else {
-                        break;
-                    };
-                    self.consume(written?);
-                    wrote = true;
-                }
-                Some(Piece::File(_)) => {
-                    // Nothing is read for a socket that takes nothing.
-                    let Poll::Ready(read) = self.poll_read_file(cx) else {
-                        break;
-                    };
-                    self.output.push_front(Piece::Bytes(read?));
-                }
-            }
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<bool, Ended> {
+        let has_sent = self
+            .outbox
+            .poll_send(&mut self.stream, cx)
+            .map_err(Ended::Io)?;
+        if has_sent {
+            self.outbox_charge.set(self.outbox.memory_bytes());
         }
-        if wrote {
-            self.charge_output();
-        }
-        Ok(wrote)
-    }
-
-    fn poll_write_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
-        let mut count = 0;
-        for (slice, piece) in slices.iter_mut().zip(&self.output) {
-            let Piece::Bytes(bytes) = piece else { break };
-            *slice = IoSlice::new(bytes);
-            count += 1;
-        }
-        Pin::new(&mut self.stream).poll_write_vectored(cx, &slices[..count])
-    }
-
-    fn consume(&mut self, mut written: usize) {
-        while let Some(Piece::Bytes(bytes)) = self.output.front_mut() {
-            if bytes.len() > written {
-                bytes.advance(written);
-                return;
-            }
-            written -= bytes.len();
-            self.output.pop_front();
-        }
-        assert_eq!(written, 0, "no more is written than there was");
-    }
-
-    /// Reads the next part of the file range in front, and takes it off the range.
-    fn poll_read_file(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let Some(Piece::File(range)) = self.output.front_mut() else {
-            unreachable!("the caller saw a file range in front");
-        };
-        let completion = self
-            .file_read
-            .get_or_insert_with(|| range.read_front(FILE_READ_BYTES_MAX));
-        let Poll::Ready(read) = Pin::new(completion).poll(cx) else {
-            return Poll::Pending;
-        };
-        self.file_read = None;
-        let read = read.and_then(|bytes| match bytes.is_empty() {
-            true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => Ok(bytes),
-        });
-        if let Ok(bytes) = &read
-            && range.advance(bytes.len())
-        {
-            self.output.pop_front();
-        }
-        Poll::Ready(read)
+        Ok(has_sent)
     }
 }
 
 /// Polls a handler that is under way; says whether there is none any more.
-fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> Result<bool, Ended> {
+fn poll_slot(slot: &mut Slot, cx: &mut Context<'_>) -> bool {
     let Slot::Handling(handling, _) = slot else {
-        return Ok(true);
+        return true;
     };
-    match handling.as_mut().poll(cx) {
-        Poll::Pending => return Ok(false),
-        Poll::Ready(Ok(frame)) => *slot = Slot::Done(frame),
-        Poll::Ready(Err(NoReply::NotExpected)) => *slot = Slot::Silent,
-        Poll::Ready(Err(NoReply::Close(reason))) => return Err(Ended::Refused(reason)),
-    }
-    Ok(true)
+    *slot = match handling.as_mut().poll(cx) {
+        Poll::Pending => return false,
+        Poll::Ready(Ok(frame)) => Slot::Done(frame),
+        Poll::Ready(Err(NoReply::NotExpected)) => Slot::Silent,
+        Poll::Ready(Err(NoReply::Close(reason))) => Slot::Bad(reason),
+    };
+    true
 }
 
 impl Drop for Connection {

@@ -7,5 +7,6 @@ pub mod context;
 pub mod fetch_sessions;
 mod inbox;
 pub mod listener;
+mod outbox;
 pub mod response;
 pub mod router;

@@ -161,6 +161,29 @@ impl Shard {
         }
     }
 
+    /// Topics were deleted while nobody led the partition, or while its log was replayed. The image in force knows of
+    /// every deletion that the shard has been told of, and the shard will be told of every later one.
+    fn forget_gone_topics(&mut self, now: Now, partition: PartitionIndex) {
+        let Some(coordinator) = self.coordinators.get(&partition) else {
+            return;
+        };
+        let image = self.node.image();
+        let is_known = |name: &str, id: Uuid| {
+            let topic = image.topic(name);
+            topic.is_some_and(|topic| id.is_zero() || topic.id == id)
+        };
+        let mut topics = coordinator.machine.view().offset_topics();
+        topics.retain(|(name, id)| !is_known(name, *id));
+        if !topics.is_empty() {
+            tracing::info!(
+                partition,
+                topics = topics.len(),
+                "offsets of deleted topics are forgotten"
+            );
+            self.step_coordinator(now, partition, Input::TopicsGone { topics });
+        }
+    }
+
     /// This node leads a partition of `__consumer_offsets`: its groups are coordinated here.
     pub(super) fn elect_coordinator(
         &mut self,
@@ -292,6 +315,7 @@ async fn load(core: &Rc<Core>, partition: TopicPartition) -> Result<(), String> 
     let now = core.now();
     core.with_shard(|shard| {
         shard.step_coordinator(now, partition.partition, Input::Loaded);
+        shard.forget_gone_topics(now, partition.partition);
         shard.handle_events(now);
     });
     Ok(())

@@ -54,6 +54,7 @@ async fn run(core: Rc<Core>) {
         core.with_shard(|shard| {
             if let Some(flushed) = ended {
                 shard.end_flush(now, flushed);
+                shard.release_held();
             }
             shard.handle_events(now);
         });
@@ -96,6 +97,7 @@ impl Shard {
         match flushed.result() {
             Ok(end_offset) => {
                 slot.log.complete_flush(&flushed);
+                self.recount(partition);
                 self.step(
                     now,
                     partition,

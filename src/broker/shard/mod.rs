@@ -9,6 +9,7 @@ mod coordinate;
 mod figures;
 mod flush;
 mod open;
+mod pressure;
 mod replies;
 mod roles;
 mod slot;
@@ -31,6 +32,7 @@ use crate::core::Core;
 use crate::node::NodeShared;
 
 use coordinate::CoordinatorSlot;
+use pressure::Pressure;
 use replies::{Replies, Sink};
 use slot::Slot;
 use timers::Deadlines;
@@ -38,6 +40,7 @@ use timers::Deadlines;
 pub use coordinate::coordinate;
 pub(crate) use coordinate::own_batch;
 pub use figures::{GroupCounts, LogSize, ShardFigures};
+pub use pressure::relieve_if_crowded;
 pub use roles::apply;
 pub use snapshot::{PartitionSnapshot, SnapshotQuery};
 pub use timers::run as run_timers;
@@ -66,6 +69,7 @@ pub struct Shard {
     to_write: BTreeSet<TopicPartition>,
     /// Partitions that the next flush covers.
     to_flush: BTreeSet<TopicPartition>,
+    pressure: Pressure,
     is_flushing: bool,
     flush_wanted: Rc<Notify>,
     /// The partitions by the names of their directories, which flushes go by.
@@ -100,8 +104,15 @@ enum Event {
 impl Shard {
     /// A shard without partitions.
     pub fn new(node: Arc<NodeShared>) -> Shard {
+        let pressure = Pressure::new(
+            node.directories[node.metadata_directory].files().clone(),
+            node.directories.len(),
+            node.limits.dirty_bytes_max,
+            node.core_count(),
+        );
         Shard {
             node,
+            pressure,
             slots: BTreeMap::new(),
             coordinators: BTreeMap::new(),
             replies: Replies::default(),

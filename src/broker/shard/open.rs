@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use controller::image::TopicImage;
 use replica::{
-    BatchSummary, ControlMarker, EpochEntry, EpochHistory, ProducerState, RecoveredState, Replica,
+    BatchSummary, ControlMarker, EpochEntry, EpochHistory, MarkerKind, ProducerState,
+    RecoveredState, Replica,
 };
-use storage::{Log, LogDirectory, OpenError, PartitionName, ScannedBatch, WriteError};
+use storage::{
+    AbortedTransaction, Log, LogDirectory, OpenError, PartitionName, Recovered, ScannedBatch,
+    WriteError,
+};
 use types::{LeaderEpoch, Now, Offset, TopicPartition};
 
 use super::Shard;
@@ -53,7 +57,7 @@ pub(super) async fn open(
         }
         None => None,
     };
-    let (log, seen) = match log {
+    let (mut log, found) = match log {
         Some(found) => found,
         None => {
             let directory = core.node.directory_for(image, partition);
@@ -61,11 +65,11 @@ pub(super) async fn open(
             let config = config.log.clone();
             (
                 Log::create(&directory, &name, topic.id, config, core.now()).await?,
-                Vec::new(),
+                Recovered::default(),
             )
         }
     };
-    let recovered = recover(core, &log, seen).await?;
+    let recovered = recover(core, &mut log, found).await?;
     let replica = Replica::new(core.node.id, core.now(), config.replica.clone(), recovered);
     let traffic = core.node.metrics.topics.of(&topic.name);
     let name = Arc::clone(&topic.name);
@@ -80,7 +84,7 @@ async fn open_found(
     was_clean: bool,
     topic: &TopicImage,
     config: &crate::image::TopicConfig,
-) -> Result<Option<(Log, Epochs)>, OpenPartitionError> {
+) -> Result<Option<(Log, Recovered)>, OpenPartitionError> {
     let opened = Log::open(directory, name, config.log.clone(), was_clean, core.now()).await;
     let (mut log, recovered) = opened?;
     core.node.forget_found(name);
@@ -97,7 +101,7 @@ async fn open_found(
             dropped_segments = recovered.dropped_segments, "recovery has cut the log");
         core.node.metrics.recovery_cuts.add(1);
     }
-    Ok(Some((log, recovered.epochs)))
+    Ok(Some((log, recovered)))
 }
 
 /// Epochs seen in the log, each with its start offset.
@@ -105,12 +109,16 @@ type Epochs = Vec<(LeaderEpoch, Offset)>;
 
 async fn recover(
     core: &Core,
-    log: &Log,
-    seen: Epochs,
+    log: &mut Log,
+    found: Recovered,
 ) -> Result<RecoveredState, OpenPartitionError> {
+    let (producers, aborted) = producers(core.now(), log, found.aborted_from).await?;
+    if found.aborted_from.is_some() {
+        index_aborted(log, aborted).await?;
+    }
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
     let stored = log.partition_files().read_leader_epochs().await?;
-    let mut epochs = epoch_history(stored, seen, log_end);
+    let mut epochs = epoch_history(stored, found.epochs, log_end);
     epochs.truncate_from_start(log_start);
     let high_watermark = log
         .directory()
@@ -124,7 +132,7 @@ async fn recover(
         high_watermark,
         generation: log.generation(),
         epochs,
-        producers: producers(core.now(), log).await?,
+        producers,
     })
 }
 
@@ -146,11 +154,33 @@ fn epoch_history(stored: Epochs, seen: Epochs, log_end: Offset) -> EpochHistory 
     epochs
 }
 
-/// The producers at the log's end: the newest snapshot, and the batches after it.
-async fn producers(now: Now, log: &Log) -> Result<ProducerState, OpenPartitionError> {
-    let (mut state, from) = newest_snapshot(now, log).await?;
+/// Gives the index of aborted transactions what it lacks, durably.
+async fn index_aborted(
+    log: &mut Log,
+    aborted: Vec<AbortedTransaction>,
+) -> Result<(), OpenPartitionError> {
+    let finished = log.begin_append_aborted(aborted).await;
+    log.finish(finished)?;
+    for flushed in storage::flush_all(vec![log.begin_flush()]).await {
+        log.complete_flush(&flushed);
+        flushed.result().map_err(WriteError::from)?;
+    }
+    Ok(())
+}
+
+/// The producers at the log's end: a snapshot and the batches after it. It is the newest one, unless the transactions
+/// that were aborted from `aborted_from` on are to be found: then one from before.
+async fn producers(
+    now: Now,
+    log: &Log,
+    aborted_from: Option<Offset>,
+) -> Result<(ProducerState, Vec<AbortedTransaction>), OpenPartitionError> {
+    let upper = aborted_from.unwrap_or(Offset::MAX);
+    let upper = upper.min(log.log_end_offset());
+    let (mut state, from) = newest_snapshot(now, log, upper).await?;
+    let mut aborted = Vec::new();
     if from >= log.log_end_offset() {
-        return Ok(state);
+        return Ok((state, aborted));
     }
     let mut scan = log.view().scan_headers(from)?;
     while let Some(batch) = scan.next().await? {
@@ -158,23 +188,34 @@ async fn producers(now: Now, log: &Log) -> Result<ProducerState, OpenPartitionEr
         if header.base_offset < from {
             continue;
         }
-        state.replay(
+        let ended = state.replay(
             header.base_offset,
             &BatchSummary::from(header),
             marker(&batch)?,
             now.wall,
         )?;
+        let ended = ended.filter(|ended| {
+            ended.kind == MarkerKind::Abort && aborted_from <= Some(ended.last_offset)
+        });
+        aborted.extend(ended.map(|ended| AbortedTransaction {
+            producer_id: ended.producer_id,
+            first_offset: ended.first_offset,
+            last_offset: ended.last_offset,
+            last_stable_offset: ended.last_stable_offset,
+        }));
     }
-    Ok(state)
+    Ok((state, aborted))
 }
 
+/// The newest producer snapshot at or below `upper` that can be read.
 async fn newest_snapshot(
     now: Now,
     log: &Log,
+    upper: Offset,
 ) -> Result<(ProducerState, Offset), OpenPartitionError> {
     let files = log.partition_files();
     let mut offsets = files.list_producer_snapshots().await?;
-    offsets.retain(|&offset| offset <= log.log_end_offset());
+    offsets.retain(|&offset| offset <= upper);
     offsets.sort_unstable();
     while let Some(offset) = offsets.pop() {
         let Some(content) = files.read_producer_snapshot(offset).await? else {

@@ -177,7 +177,8 @@ pub(super) async fn delete_log(core: Rc<Core>, mut slot: Slot) {
 }
 
 impl Shard {
-    fn insert(&mut self, partition: TopicPartition, slot: Slot) {
+    fn insert(&mut self, partition: TopicPartition, mut slot: Slot) {
+        self.count_in(&mut slot);
         let name = slot.log.name().clone();
         self.fenced.remove(&partition);
         self.names.insert(name, partition);
@@ -196,12 +197,11 @@ impl Shard {
             self.resign_coordinator(now, partition.partition);
             self.coordinators.remove(&partition.partition);
         }
-        let mut slot = self.slots.remove(&partition).expect("it was just there");
+        let mut slot = self.remove_slot(partition).expect("it was just there");
         slot.waiters.wake_all();
         self.forget_deadline(partition);
         self.to_write.remove(&partition);
         self.to_flush.remove(&partition);
-        self.names.remove(slot.log.name());
         self.node.metrics.partitions.add(-1);
         Some(slot)
     }

@@ -9,6 +9,7 @@ use replica::{BatchSummary, Replica};
 use storage::{AppendBatch, Log};
 use types::{LeaderEpoch, Offset};
 
+use super::pressure::Counted;
 use super::waiters::Waiters;
 use crate::image::TopicConfig;
 use crate::metrics::Traffic;
@@ -35,6 +36,8 @@ pub(super) struct Slot {
     /// What the log shall do when it is free, in order.
     pub jobs: VecDeque<Job>,
     pub waiters: Waiters,
+    /// Its share of what the shard's [`super::pressure::Pressure`] counts.
+    pub counted: Counted,
 }
 
 /// Something other than appending that a log has to do.
@@ -72,6 +75,7 @@ impl Slot {
             must_flush_again: false,
             jobs: VecDeque::new(),
             waiters: Waiters::default(),
+            counted: Counted::default(),
         }
     }
 
@@ -104,6 +108,19 @@ impl Slot {
             records: batch.records,
         });
         header
+    }
+
+    /// The first batches of the queue up to about so many bytes, one at least.
+    pub fn take_queued(&mut self, bytes: u64) -> Vec<AppendBatch> {
+        let mut taken_bytes = 0;
+        let mut is_within = |batch: &AppendBatch| {
+            let is_within = taken_bytes < bytes.max(1);
+            taken_bytes += batch.header.size_bytes() as u64;
+            is_within
+        };
+        let count = self.queue.iter().take_while(|batch| is_within(batch));
+        let count = count.count();
+        self.queue.drain(..count).collect()
     }
 
     /// Queues a job unless the same waits already.

@@ -96,7 +96,7 @@ impl Shard {
         tracing::error!(%failure, partitions = partitions.len(), "a log directory is closed");
         for partition in partitions {
             self.step(now, partition, Input::LogFailed);
-            let Some(mut slot) = self.slots.remove(&partition) else {
+            let Some(mut slot) = self.remove_slot(partition) else {
                 continue;
             };
             if &*slot.topic == topics::CONSUMER_OFFSETS {
@@ -105,7 +105,6 @@ impl Shard {
             }
             slot.waiters.wake_all();
             self.forget_deadline(partition);
-            self.names.remove(slot.log.name());
             self.fenced.insert(partition, failure.to_string());
             self.node.metrics.partitions.add(-1);
         }
@@ -146,7 +145,7 @@ pub async fn close_all(core: &Rc<Core>) {
         let slot = core.with_shard(|shard| {
             shard.step(now, partition, Input::LeadershipLost);
             shard.handle_events(now);
-            shard.slots.remove(&partition)
+            shard.remove_slot(partition)
         });
         let Some(mut slot) = slot else { continue };
         if slot.is_busy {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use replica::{AppendError, Input};
-use storage::{AppendBatch, Appended, Finished, LogJob, WriteError};
+use storage::{Appended, Finished, LogJob, WriteError};
 use types::{Now, Offset, TopicPartition};
 
 use super::Shard;
@@ -126,6 +126,7 @@ impl Shard {
                 }
             }
         }
+        self.relieve();
         later
     }
 
@@ -134,8 +135,15 @@ impl Shard {
         if !slot.has_work() {
             return None;
         }
-        if !slot.queue.is_empty() {
-            let batches: Vec<AppendBatch> = slot.queue.drain(..).collect();
+        // Its other jobs go on: they may be what makes room.
+        let may_append = !slot.queue.is_empty() && !self.hold_back(partition);
+        if may_append {
+            self.note_opening(partition);
+        }
+        let slot = self.slots.get_mut(&partition)?;
+        if may_append {
+            let room = self.pressure.room(slot);
+            let batches = slot.take_queued(room);
             let from = batches[0].header.base_offset;
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
         }
@@ -156,12 +164,14 @@ impl Shard {
     }
 
     fn end(&mut self, now: Now, partition: TopicPartition, ended: Ended) {
+        self.opened(partition);
         let Some(slot) = self.slots.get_mut(&partition) else {
             return;
         };
         match ended {
             Ended::Append(from, finished) => {
                 let result = slot.log.finish(finished);
+                self.recount(partition);
                 self.appended(now, partition, from, result);
             }
             Ended::Unlink(finished) => {

@@ -5,6 +5,8 @@ use super::errors::*;
 use super::records::CoordinatorRecord;
 use super::state::GroupState;
 use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use types::{LeaderEpoch, Offset, PartitionIndex, Uuid};
 
 /// The driver's name for a request in flight; comes back in exactly one [`Action::Reply`].
@@ -49,13 +51,20 @@ pub enum Input {
         /// Why.
         error: AppendError,
     },
-    /// A topic is gone: its committed offsets go too. Means nothing unless the coordinator is active; a driver that wants
-    /// no offsets of topics that went while nobody led the partition compares after loading.
+    /// A topic is gone: its committed offsets go too. Means nothing unless the coordinator is active: topics that went
+    /// before are told by [`Input::TopicsGone`].
     TopicDeleted {
         /// The topic's name.
         topic: String,
         /// The topic's id; offsets that were committed for another topic of the same name stay.
         topic_id: Uuid,
+    },
+    /// Topics went while nobody led the partition, or while its log was being replayed: of the pairs that
+    /// [`super::CoordinatorView::offset_topics`] gave after [`Input::Loaded`], those that the metadata does not know.
+    /// Means nothing unless the coordinator is active.
+    TopicsGone {
+        /// Exactly what was given. Here a zero id is that of offsets whose topic's id is unknown, no others.
+        topics: BTreeSet<(Arc<str>, Uuid)>,
     },
     /// The deadline has passed.
     Tick,

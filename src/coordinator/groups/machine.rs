@@ -71,6 +71,11 @@ impl GroupCoordinator {
                     self.forget_topic(now, &topic, topic_id, out);
                 }
             }
+            Input::TopicsGone { topics } => {
+                if self.phase == CoordinatorPhase::Active {
+                    self.forget_topics(now, &topics, out);
+                }
+            }
             Input::Tick => self.tick(now, out),
         }
     }

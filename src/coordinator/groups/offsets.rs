@@ -1,5 +1,6 @@
 //! Committed offsets: commit, fetch, delete, and their end by time or with their topic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use types::{Now, PartitionIndex, Uuid, Wall};
@@ -185,6 +186,27 @@ impl GroupCoordinator {
                     && is_same_topic(value.topic_id, topic_id)
                 {
                     changes.push(tombstone(group, name, *partition));
+                }
+            }
+        }
+        append_in_parts(&mut step, changes, Effect::None);
+    }
+
+    /// Topics were gone before the log was loaded: so are the offsets that were committed for exactly these.
+    pub(super) fn forget_topics(
+        &mut self,
+        now: Now,
+        gone: &BTreeSet<(Arc<str>, Uuid)>,
+        out: &mut Actions,
+    ) {
+        let (_, image, mut step) = self.split(now, out);
+        let mut changes = Vec::new();
+        for (group, durable) in &image.groups {
+            for (topic, partitions) in &durable.offsets {
+                for (&partition, offset) in partitions {
+                    if gone.contains(&(topic.clone(), offset.topic_id)) {
+                        changes.push(tombstone(group, topic, partition));
+                    }
                 }
             }
         }

@@ -1,7 +1,10 @@
 //! What an observer may see of a coordinator: borrowed, read only.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use types::{LeaderEpoch, PartitionIndex};
+use types::{LeaderEpoch, PartitionIndex, Uuid};
 
 use super::group::Group;
 use super::image::{CommittedOffset, StoredGroup};
@@ -71,6 +74,18 @@ impl<'a> CoordinatorView<'a> {
                     .iter()
                     .map(move |(&partition, offset)| (&**topic, partition, offset))
             })
+    }
+
+    /// Every topic that a group has committed offsets for, with the id that was stored beside them: zero if unknown.
+    pub fn offset_topics(self) -> BTreeSet<(Arc<str>, Uuid)> {
+        let topics = self.0.image.groups.values();
+        topics
+            .flat_map(|group| &group.offsets)
+            .flat_map(|(topic, partitions)| {
+                let ids = partitions.values().map(|offset| offset.topic_id);
+                ids.map(|id| (topic.clone(), id))
+            })
+            .collect()
     }
 
     /// Appends handed out and neither committed nor failed yet.

@@ -58,6 +58,12 @@ pub(crate) fn open_files_max() -> u64 {
     granted.unwrap_or(u64::MAX)
 }
 
+/// See [`crate::process::use_small_pages`].
+pub(crate) fn use_small_pages() {
+    // A kernel without huge pages has none to refuse.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

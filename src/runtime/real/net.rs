@@ -140,29 +140,13 @@ pub(crate) async fn send_file(
     }
     let mut sent = 0;
     while sent < length_bytes {
-        let piece = (length_bytes - sent).min(SENDFILE_PIECE_BYTES_MAX);
-        // sendfile would wait for the disk on this thread, so what is not in the page cache is fetched by the pool.
-        file.half().warm(offset + sent, piece as usize).await?;
-        send_piece(stream, file, offset + sent, piece as usize).await?;
-        sent += piece;
-    }
-    Ok(())
-}
-
-async fn send_piece(
-    stream: &TcpStream,
-    file: &File,
-    offset: u64,
-    length_bytes: usize,
-) -> io::Result<()> {
-    let mut sent = 0;
-    while sent < length_bytes {
-        match stream
-            .half()
-            .try_sendfile(file, offset + sent as u64, length_bytes - sent)
-        {
+        let piece = (length_bytes - sent).min(SENDFILE_PIECE_BYTES_MAX) as usize;
+        // sendfile would wait for the disk on this thread, so what is not in the page cache is fetched by the pool:
+        // before each try, because a slow reader may take so long that it leaves the cache again.
+        file.half().warm(offset + sent, piece).await?;
+        match stream.half().try_sendfile(file, offset + sent, piece) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => sent += count,
+            Ok(count) => sent += count as u64,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
             Err(error) => return Err(error),
         }

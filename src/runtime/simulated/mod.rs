@@ -36,6 +36,9 @@ pub(crate) fn open_files_max() -> u64 {
     OPEN_FILES_MAX
 }
 
+/// See [`crate::process::use_small_pages`].
+pub(crate) fn use_small_pages() {}
+
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {
     1

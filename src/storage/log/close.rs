@@ -1,5 +1,7 @@
 //! Making everything of a log durable: before a clean stop.
 
+use std::io;
+
 use types::Offset;
 
 use super::Log;
@@ -51,7 +53,10 @@ async fn run(
             for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
                 segment.open_or_create(kind).await?.sync_data().await?;
             }
-            Ok(())
+            match segment.open(FileKind::TransactionIndex).await {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                file => file?.sync_data().await,
+            }
         };
         complete()
             .await

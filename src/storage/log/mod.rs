@@ -176,6 +176,12 @@ impl Log {
         self.appended_bytes - self.flushed_bytes
     }
 
+    /// Whether the file that is appended to is open.
+    pub fn is_open(&self) -> bool {
+        let active = self.published.segments.last();
+        active.is_some_and(|active| active.slot(FileKind::Log).is_open())
+    }
+
     /// Whether a flush has anything to do.
     pub fn needs_flush(&self) -> bool {
         !self.unsynced.is_empty() || self.names_version > self.names_synced
@@ -402,5 +408,13 @@ impl Log {
         let known = recovery_points.get(&self.shared.name);
         // Within a segment it need not go back: recovery looks through all of that segment.
         recovery_points.set(&self.shared.name, proven.max(known.unwrap_or(0)));
+    }
+}
+
+impl Drop for Log {
+    /// Nobody will flush what is left.
+    fn drop(&mut self) {
+        let bytes = self.unflushed_bytes();
+        self.shared.directory.remove_unflushed(bytes);
     }
 }

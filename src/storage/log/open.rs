@@ -37,6 +37,11 @@ pub struct Recovered {
     pub cut_reason: Option<String>,
     /// Segments whose indexes were made anew.
     pub rebuilt_indexes: usize,
+    /// The base offset of the first segment that was checked and holds markers of transactions. From there on the
+    /// index of aborted transactions may lack entries: the owner gives those of the batches with
+    /// [`Log::begin_append_aborted`] and then flushes the log, which proves it. Until then the proven offset stays
+    /// where it was, so that a crash in between begins again.
+    pub aborted_from: Option<Offset>,
     /// Leader epochs seen in the batches that were walked over, each with its first batch's base offset: the end of
     /// the epoch history, should the file of it lack something.
     pub epochs: Vec<(LeaderEpoch, Offset)>,
@@ -160,7 +165,9 @@ impl Log {
             synced.map_err(|error| directory.fail("syncing", &shared.path, &error))?;
         }
         let end = core.log_end_offset;
-        directory.recovery_points().set(name, end);
+        if recovered.aborted_from.is_none() {
+            directory.recovery_points().set(name, end);
+        }
         Ok((
             Log::from_core(Box::new(core), topic_id, config, end),
             recovered,

@@ -68,8 +68,15 @@ impl Recovery<'_> {
             return Ok(Some(self.overlap(base_offset)));
         }
         let (file, path, length) = self.open_log(base_offset).await?;
-        let loaded = self.load_indexes(base_offset, &file, length).await;
-        let loaded = loaded.map_err(|error| self.fail("reading", &path, &error))?;
+        let loaded = async {
+            match self.is_aborted_sound(base_offset).await? {
+                true => self.load_indexes(base_offset, &file, length).await,
+                false => Ok(None),
+            }
+        };
+        let loaded = loaded
+            .await
+            .map_err(|error| self.fail("reading", &path, &error))?;
         let had_indexes = loaded.is_some();
         let Loaded {
             state,
@@ -105,6 +112,7 @@ impl Recovery<'_> {
         );
         let run = scan.run(length).await;
         let (mut state, next_offset, bad) = (scan.state, scan.next_offset, scan.bad);
+        let markers = scan.markers;
         run.map_err(|error| self.fail("reading", &path, &error))?;
         if bad.is_some() {
             return Ok(bad);
@@ -116,10 +124,26 @@ impl Recovery<'_> {
         let segment = self.shared.segment(base_offset, state);
         if !had_indexes {
             self.rewrite_indexes(&segment).await?;
+            self.keep_aborted(&segment, &markers).await?;
         }
         self.segments.push(segment);
         self.next_offset = next_offset.max(base_offset);
         Ok(None)
+    }
+
+    /// Keeps what is right of a segment's index of aborted transactions.
+    async fn keep_aborted(
+        &mut self,
+        segment: &Arc<Segment>,
+        markers: &[(Offset, ProducerId)],
+    ) -> Result<(), OpenError> {
+        if !markers.is_empty() {
+            let base_offset = segment.base_offset();
+            self.recovered.aborted_from.get_or_insert(base_offset);
+        }
+        let path = segment.path(FileKind::TransactionIndex);
+        let kept = keep_aborted(segment, markers).await;
+        kept.map_err(|error| self.fail("repairing", &path, &error))
     }
 
     /// Reads every batch of a segment and compares the checksums. At a bad batch at or above the proven offset the
@@ -177,9 +201,7 @@ impl Recovery<'_> {
         markers: &[(Offset, ProducerId)],
     ) -> Result<(), OpenError> {
         self.rewrite_indexes(segment).await?;
-        let path = segment.path(FileKind::TransactionIndex);
-        let kept = keep_aborted(segment, markers).await;
-        kept.map_err(|error| self.fail("repairing", &path, &error))?;
+        self.keep_aborted(segment, markers).await?;
         let path = segment.path(FileKind::Log);
         let synced = file.sync_data().await;
         synced.map_err(|error| self.shared.directory.fail("syncing", &path, &error))?;
@@ -389,6 +411,28 @@ impl Recovery<'_> {
             walk_offset: header.base_offset,
             next_offset: header.next_offset(),
         }))
+    }
+
+    /// Whether a segment's index of aborted transactions, if there is one, can be right.
+    async fn is_aborted_sound(&self, base_offset: Offset) -> io::Result<bool> {
+        let name = FileKind::TransactionIndex.file_name(base_offset);
+        let bytes = match self
+            .shared
+            .disk()
+            .read_file(self.shared.path.join(name))
+            .await
+        {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            bytes => bytes?,
+        };
+        let mut last_offset = base_offset - 1;
+        let mut is_sound = |entry: AbortedTransaction| {
+            let is_after = entry.last_offset > last_offset;
+            last_offset = entry.last_offset;
+            is_after && entry.first_offset <= entry.last_offset
+        };
+        let is_whole = bytes.len() % AbortedTransaction::SIZE_BYTES == 0;
+        Ok(is_whole && decode_entries::<AbortedTransaction>(&bytes).all(&mut is_sound))
     }
 
     /// How many entries an index file has, and the last; `None` if it is missing or its length or last entry cannot

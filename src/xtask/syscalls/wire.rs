@@ -104,6 +104,105 @@ pub fn produce(topic: &str, partition: i32, count: i32, value_bytes: usize) -> R
     Request(0, 3, body.i32(1).i32(partition).bytes(&batch))
 }
 
+/// Produce 3 with acks=all: one batch of one record to each partition of a topic.
+pub fn produce_to_all(topic: &str, partitions: i32, value_bytes: usize) -> Request {
+    let body = Body::default().no_text().i16(-1).i32(30_000).i32(1);
+    let mut body = body.text(topic).i32(partitions);
+    for partition in 0..partitions {
+        body = body.i32(partition).bytes(&batch(1, value_bytes));
+    }
+    Request(0, 3, body)
+}
+
+/// The answer to [`produce_to_all`]: the partitions' error codes.
+pub fn all_produced(answer: &[u8]) -> Result<Vec<i16>> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.text()?;
+    let mut codes = Vec::new();
+    for _ in 0..body.i32()? {
+        body.i32()?;
+        codes.push(body.i16()?);
+        body.i64()?;
+        body.i64()?;
+    }
+    Ok(codes)
+}
+
+/// Fetch 4 of one partition, without waiting.
+pub fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Request {
+    let body = Body::default().i32(-1).i32(0).i32(1).i32(bytes_max).i8(0);
+    let body = body.i32(1).text(topic).i32(1).i32(partition);
+    Request(1, 4, body.i64(offset).i32(bytes_max))
+}
+
+/// The answer to [`produce`]: the partition's error code and base offset.
+pub fn produced(answer: &[u8]) -> Result<(i16, i64)> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.text()?;
+    body.i32()?;
+    body.i32()?;
+    Ok((body.i16()?, body.i64()?))
+}
+
+/// The answer to [`fetch`]: the partition's error code and high watermark.
+pub fn fetched(answer: &[u8]) -> Result<(i16, i64)> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.i32()?;
+    body.text()?;
+    body.i32()?;
+    body.i32()?;
+    Ok((body.i16()?, body.i64()?))
+}
+
+/// The answer to [`create_topic`] or [`delete_topic`]: the topic's error code.
+pub fn topic_code(answer: &[u8]) -> Result<i16> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.i32()?;
+    body.text()?;
+    body.i16()
+}
+
+/// The answer to [`delete_records`]: the partition's error code and low watermark.
+pub fn deleted_records(answer: &[u8]) -> Result<(i16, i64)> {
+    let mut body = Answer(answer);
+    body.i32()?;
+    body.i32()?;
+    body.text()?;
+    body.i32()?;
+    body.i32()?;
+    let low_watermark = body.i64()?;
+    Ok((body.i16()?, low_watermark))
+}
+
+/// What is left of an answer, big-endian.
+struct Answer<'a>(&'a [u8]);
+
+impl Answer<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk().context("an answer too short")?;
+        self.0 = rest;
+        Ok(*first)
+    }
+    fn i16(&mut self) -> Result<i16> {
+        Ok(i16::from_be_bytes(self.take()?))
+    }
+    fn i32(&mut self) -> Result<i32> {
+        Ok(i32::from_be_bytes(self.take()?))
+    }
+    fn i64(&mut self) -> Result<i64> {
+        Ok(i64::from_be_bytes(self.take()?))
+    }
+    fn text(&mut self) -> Result<()> {
+        let length = usize::try_from(self.i16()?).context("a text without length")?;
+        self.0 = self.0.get(length..).context("an answer too short")?;
+        Ok(())
+    }
+}
+
 fn batch(count: i32, value_bytes: usize) -> Vec<u8> {
     let mut records = Vec::new();
     for index in 0..count {
@@ -198,6 +297,27 @@ impl Client {
             while self.answer()?.is_some() {}
         }
         Ok(())
+    }
+
+    /// Sends requests, `window` of them in flight, and gives the answers in order.
+    pub fn pipeline<'a>(
+        &mut self,
+        requests: impl Iterator<Item = &'a Request>,
+        window: usize,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut requests = requests.peekable();
+        let (mut answers, mut in_flight) = (Vec::new(), 0);
+        while requests.peek().is_some() || in_flight > 0 {
+            let more: Vec<&Request> = requests.by_ref().take(window - in_flight).collect();
+            in_flight += more.len();
+            self.send(&more)?;
+            self.receive()?;
+            while let Some(answer) = self.answer()? {
+                answers.push(answer);
+                in_flight -= 1;
+            }
+        }
+        Ok(answers)
     }
 
     fn send(&mut self, requests: &[&Request]) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use protocol::Request;
 use protocol::frame::{decode_response, encode_request};
 use protocol::wire::Chunk;
@@ -19,6 +19,8 @@ pub struct Kafka {
     buffer: BytesMut,
     next_correlation_id: i32,
     expected: i32,
+    /// Bytes of one read at most.
+    read_bytes: usize,
 }
 
 impl Kafka {
@@ -31,7 +33,13 @@ impl Kafka {
             buffer: BytesMut::new(),
             next_correlation_id: 0,
             expected: 0,
+            read_bytes: usize::MAX,
         }
+    }
+
+    /// From now on reads at most so many bytes at a time, and lets others run in between.
+    pub fn read_slowly(&mut self, read_bytes: usize) {
+        self.read_bytes = read_bytes;
     }
 
     /// Sends without waiting for the answer.
@@ -83,8 +91,12 @@ impl Kafka {
                 }
             }
             self.buffer.reserve(64 << 10);
+            if self.read_bytes < usize::MAX {
+                runtime::task::yield_now().await;
+            }
+            let mut room = (&mut self.buffer).limit(self.read_bytes);
             // A reset is an end as well.
-            if self.stream.read(&mut self.buffer).await.unwrap_or(0) == 0 {
+            if self.stream.read(&mut room).await.unwrap_or(0) == 0 {
                 assert!(self.buffer.is_empty(), "the node closed within a frame");
                 return None;
             }

@@ -31,6 +31,8 @@ pub struct Options {
     pub memory_bytes_max: usize,
     /// Who is shown every step.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Files of segments that may be open.
+    pub open_files_max: usize,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             quotas: Quotas::Unlimited,
             memory_bytes_max: 64 << 20,
             observer: None,
+            open_files_max: 400,
         }
     }
 }
@@ -92,6 +95,15 @@ impl Data {
         self.root.path()
     }
 
+    /// A directory with the files below `from` in it.
+    pub fn copied(from: &Path, options: Options) -> Data {
+        let data = Data::new(options);
+        let target = data.path().join(&data.options.log_dirs[0]);
+        std::fs::create_dir(&target).expect("a new directory");
+        copy(from, &target);
+        data
+    }
+
     /// Changes how the node is started.
     pub fn options(&mut self) -> &mut Options {
         &mut self.options
@@ -128,7 +140,7 @@ pub async fn start_in(root: &Path, options: &Options) -> Result<RunningNode, Nod
         clock,
         seed,
         cores: 2,
-        open_files_max: 400,
+        open_files_max: options.open_files_max,
         memory_bytes_max: options.memory_bytes_max,
         authorizer: options.authorizer,
         quotas: options.quotas,

@@ -247,3 +247,52 @@ fn many_offsets_expire_in_parts_and_none_is_lost_from_sight() {
     bench.commit_all();
     assert_eq!(bench.machine.view().groups().count(), 0);
 }
+
+#[test]
+fn offsets_of_topics_that_went_before_the_load_are_forgotten() {
+    let mut bench = Bench::new(GroupConfig::default(), 1);
+    bench.elect();
+    let id = |low| Uuid::from_u128(low);
+    // `old` was made anew under another id; of `unknown` nobody stored the id.
+    let topics = [
+        ("kept", id(1)),
+        ("gone", id(2)),
+        ("old", id(3)),
+        ("unknown", Uuid::ZERO),
+    ];
+    for group in ["g", "h"] {
+        let topics = topics.map(|(topic, topic_id)| OffsetCommitTopic {
+            topic: topic.to_owned(),
+            topic_id,
+            partitions: vec![OffsetCommitPartition::default()],
+        });
+        let request = OffsetCommit {
+            group_id: group.to_owned(),
+            generation_id: -1,
+            retention_time_ms: -1,
+            topics: topics.into(),
+            ..OffsetCommit::default()
+        };
+        bench.request(if group == "g" { 1 } else { 2 }, request);
+    }
+    bench.commit_all();
+    let listed = bench.machine.view().offset_topics();
+    let name = |(topic, topic_id): (&str, Uuid)| (topic.into(), topic_id);
+    assert_eq!(listed, topics.map(name).into());
+    let gone = [("gone", id(2)), ("old", id(3)), ("unknown", id(9))].map(name);
+    bench.step(Input::TopicsGone {
+        topics: gone.into(),
+    });
+    let tombstones: usize = bench.in_flight.values().map(Vec::len).sum();
+    assert_eq!(tombstones, 4);
+    bench.commit_all();
+    for group in ["g", "h"] {
+        let view = bench.machine.view();
+        let left: Vec<&str> = view.offsets(group).map(|(topic, _, _)| topic).collect();
+        assert_eq!(left, ["kept", "unknown"]);
+    }
+    // Not while nobody is coordinated here.
+    bench.step(Input::Resigned);
+    let topics = bench.machine.view().offset_topics();
+    assert!(bench.step(Input::TopicsGone { topics }).is_empty());
+}
