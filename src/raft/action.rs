@@ -3,7 +3,7 @@
 use std::fmt;
 
 use thiserror::Error;
-use types::{ErrorCode, LeaderEpoch, Offset};
+use types::{ErrorCode, LeaderEpoch, Note, Offset};
 
 use crate::{ControlRecord, QuorumState, SnapshotId};
 
@@ -98,51 +98,12 @@ pub enum Action {
     Note(Note),
 }
 
-/// A line for trace, golden transcript and coverage mark.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Note {
-    /// What happened: fixed words, the name of its coverage mark.
-    pub what: &'static str,
-    /// Up to three named figures; unused ones have an empty name.
-    pub figures: [(&'static str, i64); 3],
-}
+/// The actions of one or more steps, in order.
+pub type Actions = types::Actions<Action>;
 
-/// The actions of one or more steps, in order. The driver keeps one and empties it after each step.
-#[derive(Default, Debug)]
-pub struct Actions {
-    items: Vec<Action>,
-}
-
-impl Actions {
-    /// An empty list.
-    pub fn new() -> Actions {
-        Actions::default()
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
-    /// Takes every action out, in order; the room is kept for the next step.
-    pub fn drain(&mut self) -> std::vec::Drain<'_, Action> {
-        self.items.drain(..)
-    }
-
-    /// The actions, in order.
-    pub fn as_slice(&self) -> &[Action] {
-        &self.items
-    }
-
-    pub(crate) fn push(&mut self, action: Action) {
-        self.items.push(action);
-    }
-
-    pub(crate) fn note(&mut self, what: &'static str, figures: &[(&'static str, i64)]) {
-        assert!(figures.len() <= 3, "a note has at most three figures");
-        let mut all = [("", 0); 3];
-        all[..figures.len()].copy_from_slice(figures);
-        self.push(Action::Note(Note { what, figures: all }));
+impl From<Note> for Action {
+    fn from(note: Note) -> Action {
+        Action::Note(note)
     }
 }
 
@@ -183,15 +144,5 @@ impl fmt::Display for Action {
             }
             Action::Note(note) => note.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "note: {}", self.what)?;
-        for (name, figure) in self.figures.iter().filter(|(name, _)| !name.is_empty()) {
-            write!(f, ", {name} {figure}")?;
-        }
-        Ok(())
     }
 }

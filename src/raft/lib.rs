@@ -36,7 +36,7 @@ mod model_tests;
 #[cfg(test)]
 mod transcript_tests;
 
-pub use action::{Action, Actions, Note, ProposeError};
+pub use action::{Action, Actions, ProposeError};
 pub use config::{QuorumConfig, RecoveredQuorum, StartError};
 pub use control::{ControlRecord, ControlRecordError, LeaderChange, snapshot_header};
 pub use input::{AppendError, Input};

@@ -7,13 +7,7 @@ use crate::{Action, Actions, AppendError, Quorum, SnapshotId};
 
 impl Quorum {
     pub(crate) fn appended(&mut self, end_offset: Offset, actions: &mut Actions) {
-        assert!(
-            self.log.written <= end_offset && end_offset <= self.log.assigned,
-            "appended to {end_offset}, expected {} to {}",
-            self.log.written,
-            self.log.assigned
-        );
-        self.log.written = end_offset;
+        self.log.appended(end_offset);
         if self.log.flushed < self.log.written {
             actions.push(Action::NeedFlush);
         }
@@ -27,17 +21,9 @@ impl Quorum {
         error: AppendError,
         actions: &mut Actions,
     ) {
-        assert_eq!(
-            from_offset, self.log.written,
-            "an append failed that is not the one after the log's end"
-        );
-        assert!(
-            generation >= self.log.generation,
-            "the truncation generation went back"
-        );
+        self.log.append_failed(from_offset, generation);
         actions.push(Action::DropAppends { from_offset });
         self.log.assigned = from_offset;
-        self.log.generation = generation;
         self.uncommitted
             .retain(|batch| batch.end_offset <= from_offset);
         self.voters.truncate_from_end(from_offset);
@@ -70,18 +56,7 @@ impl Quorum {
         generation: u64,
         actions: &mut Actions,
     ) {
-        if generation == self.log.generation {
-            assert!(
-                end_offset <= self.log.written,
-                "flushed to {end_offset} in a log written to {}",
-                self.log.written
-            );
-            self.log.flushed = self.log.flushed.max(end_offset);
-        } else {
-            assert!(
-                generation < self.log.generation,
-                "a flush of a generation yet to come"
-            );
+        if !self.log.flushed(end_offset, generation) {
             actions.note(
                 "flush report of an older generation",
                 &[("end", end_offset)],
@@ -142,16 +117,12 @@ impl Quorum {
 
     /// Only now do older snapshots go: until the start is durable a restart needs the one that ends at the old start.
     pub(crate) fn log_start_moved(&mut self, log_start: Offset, actions: &mut Actions) {
-        assert!(
-            log_start >= self.log.start,
-            "the log's start went back to {log_start}"
-        );
         let ends_there = |id: &SnapshotId| id.end_offset == log_start;
         assert!(
             self.snapshots.durable().iter().any(ends_there),
             "no snapshot ends at the log's start {log_start}"
         );
-        self.log.start = log_start;
+        self.log.start_moved(log_start);
         self.voters.truncate_from_start(log_start);
         if self.snapshots.forget_before(log_start) {
             actions.push(Action::DeleteSnapshotsBefore {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use types::{LeaderEpoch, Mono, NodeId, Now, Offset};
+use types::{LeaderEpoch, LogOffsets, Mono, NodeId, Now, Offset};
 
 use crate::progress::Progress;
 use crate::snapshots::Snapshots;
@@ -38,16 +38,6 @@ pub(crate) struct Leader {
     pub(crate) progress: Progress,
     /// Whether the controller was told: something of this epoch is committed.
     pub(crate) is_announced: bool,
-}
-
-/// The offsets of the log: `start <= written <= assigned`, `flushed <= written`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LogOffsets {
-    pub(crate) start: Offset,
-    pub(crate) written: Offset,
-    pub(crate) assigned: Offset,
-    pub(crate) flushed: Offset,
-    pub(crate) generation: u64,
 }
 
 /// An appended batch that is not committed.
@@ -107,14 +97,7 @@ impl Quorum {
         if log_start > 0 && !starts_at_snapshot {
             return Err(StartError::SnapshotMissing(log_start));
         }
-        assert!(
-            0 <= log_start && log_start <= log_end,
-            "the log is {log_start}..{log_end}"
-        );
-        assert!(
-            flushed_end <= log_end,
-            "flushed to {flushed_end} in a log to {log_end}"
-        );
+        let log = LogOffsets::recovered(log_start, log_end, flushed_end, recovered.generation);
         let snapshots = Snapshots::new(
             &config.limits,
             recovered.snapshots,
@@ -129,13 +112,7 @@ impl Quorum {
             durable: recovered.state,
             persisting: None,
             epoch: recovered.state.leader_epoch.max(recovered.last_epoch),
-            log: LogOffsets {
-                start: log_start,
-                written: log_end,
-                assigned: log_end,
-                flushed: flushed_end.max(log_start),
-                generation: recovered.generation,
-            },
+            log,
             high_watermark: None,
             uncommitted: VecDeque::new(),
             voters: recovered.voters,
@@ -197,19 +174,9 @@ impl Quorum {
 
     /// Panics if the state contradicts itself.
     pub fn check(&self) {
-        let LogOffsets {
-            start,
-            written,
-            assigned,
-            flushed,
-            ..
-        } = self.log;
-        assert!(
-            start <= flushed && flushed <= written,
-            "ends out of order: {:?}",
-            self.log
-        );
-        assert!(written <= assigned, "ends out of order: {:?}", self.log);
+        let LogOffsets { start, flushed, .. } = self.log;
+        self.log.check();
+        assert!(start <= flushed, "ends out of order: {:?}", self.log);
         assert!(
             self.durable.leader_epoch <= self.epoch,
             "quorum-state is ahead of the machine"

@@ -41,7 +41,7 @@ mod model_tests;
 #[cfg(test)]
 mod transcript_tests;
 
-pub use action::{Action, Actions, Note, ProduceOk};
+pub use action::{Action, Actions, ProduceOk};
 pub use batch::{BatchSummary, ControlMarker, MarkerError, MarkerKind};
 pub use config::{Durability, Isolation, RecoveredState, ReplicaConfig};
 pub use epochs::{EpochEnd, EpochEntry, EpochHistory, EpochsError};

@@ -11,13 +11,7 @@ impl Replica {
         if matches!(self.role, Role::Failed) {
             return actions.note("append report after the log failed", &[("end", end_offset)]);
         }
-        assert!(
-            self.log.written <= end_offset && end_offset <= self.log.assigned,
-            "appended to {end_offset}, expected {} to {}",
-            self.log.written,
-            self.log.assigned
-        );
-        self.log.written = end_offset;
+        self.log.appended(end_offset);
         while self
             .undo
             .front()
@@ -46,18 +40,7 @@ impl Replica {
         if matches!(self.role, Role::Failed) {
             return actions.note("flush report after the log failed", &[("end", end_offset)]);
         }
-        if generation == self.log.generation {
-            assert!(
-                end_offset <= self.log.written,
-                "flushed to {end_offset} in a log written to {}",
-                self.log.written
-            );
-            self.log.flushed = self.log.flushed.max(end_offset);
-        } else {
-            assert!(
-                generation < self.log.generation,
-                "a flush of a generation yet to come"
-            );
+        if !self.log.flushed(end_offset, generation) {
             actions.note(
                 "flush report of an older generation",
                 &[("end", end_offset)],
@@ -83,21 +66,13 @@ impl Replica {
                 &[("from", from_offset)],
             );
         }
-        assert_eq!(
-            from_offset, self.log.written,
-            "an append failed that is not the one after the log's end"
-        );
-        assert!(
-            generation >= self.log.generation,
-            "the truncation generation went back"
-        );
+        self.log.append_failed(from_offset, generation);
         actions.note(
             "append failed",
             &[("from", from_offset), ("assigned", self.log.assigned)],
         );
         actions.push(Action::DropAppends { from_offset });
         self.take_back(from_offset, actions);
-        self.log.generation = generation;
         while let Some(produce) = self.parked.take_above(from_offset) {
             refuse(produce.token, ProduceError::Append(error), actions);
         }
@@ -157,15 +132,11 @@ impl Replica {
 
     pub(crate) fn log_start_moved(&mut self, log_start: Offset, actions: &mut Actions) {
         assert!(
-            log_start >= self.log.start,
-            "the log's start went back to {log_start}"
-        );
-        assert!(
             log_start <= self.high_watermark,
             "the log's start {log_start} passed the high watermark {}",
             self.high_watermark
         );
-        self.log.start = log_start;
+        self.log.start_moved(log_start);
         if self.epochs.truncate_from_start(log_start) {
             actions.push(Action::WriteEpochs);
         }

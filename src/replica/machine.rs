@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use types::{LeaderEpoch, Mono, NodeId, Now, Offset, ProducerId};
+use types::{LeaderEpoch, LogOffsets, Mono, NodeId, Now, Offset, ProducerId};
 
 use crate::leader::Leader;
 use crate::parked::{Expired, Parked, ParkedProduce};
@@ -19,19 +19,6 @@ pub(crate) enum Role {
     Leader(Leader),
     /// The log is closed; only a new replica, after recovery, opens it.
     Failed,
-}
-
-/// The offsets of the log: `start <= written <= assigned`, `flushed <= written`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LogOffsets {
-    pub start: Offset,
-    /// The end of what the driver has reported as appended.
-    pub written: Offset,
-    /// The end of what has an offset.
-    pub assigned: Offset,
-    pub flushed: Offset,
-    /// Bumped by the log whenever it is cut back; a flush report of another one raises nothing.
-    pub generation: u64,
 }
 
 /// What a producer's entry was before a batch that is assigned but not yet written.
@@ -85,17 +72,9 @@ impl Replica {
             high_watermark,
             ..
         } = state;
-        assert!(
-            0 <= log_start && log_start <= log_end,
-            "the log is {log_start}..{log_end}"
-        );
-        assert!(
-            flushed_end <= log_end,
-            "flushed to {flushed_end} in a log to {log_end}"
-        );
-        let flushed = flushed_end.max(log_start);
+        let log = LogOffsets::recovered(log_start, log_end, flushed_end, state.generation);
         let shown_max = match config.durability {
-            Durability::Flushed => flushed,
+            Durability::Flushed => log.flushed,
             Durability::Replicated { .. } => log_end,
         };
         let high_watermark = high_watermark.clamp(log_start, shown_max);
@@ -105,13 +84,7 @@ impl Replica {
             config,
             role: Role::Idle,
             leader_epoch: state.epochs.latest().map_or(-1, |latest| latest.epoch),
-            log: LogOffsets {
-                start: log_start,
-                written: log_end,
-                assigned: log_end,
-                flushed,
-                generation: state.generation,
-            },
+            log,
             high_watermark,
             last_stable: high_watermark,
             epochs: state.epochs,
@@ -120,7 +93,7 @@ impl Replica {
             parked: Parked::default(),
             shown_unflushed: 0,
             background: BackgroundFlush {
-                asked: flushed,
+                asked: log.flushed,
                 waiting_since: None,
             },
             expiry_due: now.mono.plus_millis(check_interval_ms),
@@ -204,11 +177,7 @@ impl Replica {
             self.high_watermark <= written,
             "unwritten records are shown"
         );
-        assert!(
-            flushed <= written && written <= assigned,
-            "ends out of order: {:?}",
-            self.log
-        );
+        self.log.check();
         if self.config.durability == Durability::Flushed {
             assert!(
                 self.high_watermark <= flushed.max(self.shown_unflushed)

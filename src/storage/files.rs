@@ -42,6 +42,8 @@ struct CacheInner {
     open_files: AtomicUsize,
     hand: Mutex<VecDeque<(Weak<Segment>, FileKind)>>,
     small_files: Semaphore,
+    /// Openings that owners have announced.
+    announced: AtomicUsize,
 }
 
 /// A file of a segment: open, or not.
@@ -99,6 +101,7 @@ impl FileCache {
                 open_files_max: open_files_max.max(1),
                 open_files: AtomicUsize::new(0),
                 hand: Mutex::new(VecDeque::new()),
+                announced: AtomicUsize::new(0),
                 small_files: Semaphore::new((open_files_max / 4).clamp(1, SMALL_FILES_MAX)),
             }),
         }
@@ -129,12 +132,24 @@ impl FileCache {
     /// Whether more files are open than there should be, because many hold unsynced bytes: a flush of the logs that
     /// need one lets go of them.
     pub fn is_crowded(&self) -> bool {
-        self.is_crowded_by(0)
+        self.open_files() > self.inner.open_files_max
     }
 
-    /// Whether there would be too many if `more` were opened and none closed.
+    /// Whether there would be too many if `more` were opened beside those that are announced, and none closed.
     pub fn is_crowded_by(&self, more: usize) -> bool {
-        self.open_files() + more > self.inner.open_files_max
+        let announced = self.inner.announced.load(Ordering::Relaxed);
+        self.open_files() + announced + more > self.inner.open_files_max
+    }
+
+    /// Announces that a file is about to be opened: every core counts it, until [`FileCache::end_opening`].
+    pub fn begin_opening(&self) {
+        self.inner.announced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The file is open, or will not be.
+    pub fn end_opening(&self) {
+        let before = self.inner.announced.fetch_sub(1, Ordering::Relaxed);
+        assert!(before > 0, "an opening ended that was not announced");
     }
 
     /// Opens the file of a segment, or gives the open one.

@@ -24,44 +24,26 @@ pub async fn handle(
     context: Rc<RequestContext>,
     request: AlterConfigsRequest,
 ) -> Outcome<AlterConfigsResponse> {
-    let (mut answers, mut accepted) = (Vec::new(), Vec::new());
-    for resource in request.resources {
-        let name = ResourceName {
-            resource_type: resource.resource_type,
-            name: resource.resource_name,
-        };
-        match refusal(&context, &name) {
-            Some(code) => answers.push((name, code, Some(code.to_string()))),
-            None => {
-                let configs = resource.configs.into_iter();
-                accepted.push((
-                    name,
-                    configs.map(|config| (config.name, config.value)).collect(),
-                ));
-            }
-        }
-    }
-    let names = accepted
-        .iter()
-        .map(|(name, _): &(ResourceName, _)| name.clone())
-        .collect();
-    let alter = AlterConfigs {
-        resources: accepted,
-        validate_only: request.validate_only,
+    let resources = request.resources.into_iter().map(|resource| {
+        let configs = resource.configs.into_iter();
+        let configs = configs.map(|config| (config.name, config.value)).collect();
+        (resource.resource_type, resource.resource_name, configs)
+    });
+    let answers = alter(&context, resources, |resources| {
+        Request::AlterConfigs(AlterConfigs {
+            resources,
+            validate_only: request.validate_only,
+        })
+    });
+    let response = |(resource, code, error_message): Answer| AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.name,
+        ..Default::default()
     };
-    answers.extend(decide(&context, names, Request::AlterConfigs(alter)).await);
-    let responses =
-        answers.into_iter().map(
-            |(resource, code, error_message)| AlterConfigsResourceResponse {
-                error_code: code.code(),
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.name,
-                ..Default::default()
-            },
-        );
     reply(AlterConfigsResponse {
-        responses: responses.collect(),
+        responses: answers.await.into_iter().map(response).collect(),
         ..Default::default()
     })
 }
@@ -69,8 +51,31 @@ pub async fn handle(
 /// A resource, what came of it, and why.
 pub(super) type Answer = (ResourceName, ErrorCode, Option<String>);
 
+/// Has the controller alter the configs of those resources that the client may alter; `request` says how. `resources` are
+/// each a type, a name and what is to be done.
+pub(super) async fn alter<C>(
+    context: &RequestContext,
+    resources: impl Iterator<Item = (i8, String, Vec<C>)>,
+    request: impl FnOnce(Vec<(ResourceName, Vec<C>)>) -> Request,
+) -> Vec<Answer> {
+    let (mut answers, mut accepted) = (Vec::new(), Vec::new());
+    for (resource_type, name, configs) in resources {
+        let name = ResourceName {
+            resource_type,
+            name,
+        };
+        match refusal(context, &name) {
+            Some(code) => answers.push((name, code, Some(code.to_string()))),
+            None => accepted.push((name, configs)),
+        }
+    }
+    let names = accepted.iter().map(|(name, _)| name.clone()).collect();
+    answers.extend(decide(context, names, request(accepted)).await);
+    answers
+}
+
 /// Why the client may not alter the configs of a resource, if it may not.
-pub(super) fn refusal(context: &RequestContext, resource: &ResourceName) -> Option<ErrorCode> {
+fn refusal(context: &RequestContext, resource: &ResourceName) -> Option<ErrorCode> {
     let (resource, code) = match resource.resource_type {
         TOPIC => (
             Resource::Topic(&resource.name),
@@ -81,8 +86,8 @@ pub(super) fn refusal(context: &RequestContext, resource: &ResourceName) -> Opti
     (!context.authorize(Operation::AlterConfigs, resource)).then_some(code)
 }
 
-/// Has the controller alter the configs of `resources`.
-pub(super) async fn decide(
+/// Asks the controller; if it does not answer, that is the answer for each of `resources`.
+async fn decide(
     context: &RequestContext,
     resources: Vec<ResourceName>,
     request: Request,

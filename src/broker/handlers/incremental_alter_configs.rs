@@ -4,12 +4,12 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 
 use controller::Request;
-use controller::request::{AlterOp, IncrementalAlterConfigs, ResourceName};
+use controller::request::{AlterOp, IncrementalAlterConfigs};
 use protocol::messages::incremental_alter_configs_request::AlterableConfig;
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use super::alter_configs::{decide, refusal};
+use super::alter_configs::{Answer, alter};
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
 
@@ -21,38 +21,25 @@ pub async fn handle(
     context: Rc<RequestContext>,
     request: IncrementalAlterConfigsRequest,
 ) -> Outcome<IncrementalAlterConfigsResponse> {
-    let (mut answers, mut accepted) = (Vec::new(), Vec::new());
-    for resource in request.resources {
-        let name = ResourceName {
-            resource_type: resource.resource_type,
-            name: resource.resource_name,
-        };
-        match refusal(&context, &name) {
-            Some(code) => answers.push((name, code, Some(code.to_string()))),
-            None => accepted.push((name, resource.configs.into_iter().map(operation).collect())),
-        }
-    }
-    let names = accepted
-        .iter()
-        .map(|(name, _): &(ResourceName, _)| name.clone())
-        .collect();
-    let alter = IncrementalAlterConfigs {
-        resources: accepted,
-        validate_only: request.validate_only,
+    let resources = request.resources.into_iter().map(|resource| {
+        let operations = resource.configs.into_iter().map(operation).collect();
+        (resource.resource_type, resource.resource_name, operations)
+    });
+    let answers = alter(&context, resources, |resources| {
+        Request::IncrementalAlterConfigs(IncrementalAlterConfigs {
+            resources,
+            validate_only: request.validate_only,
+        })
+    });
+    let response = |(resource, code, error_message): Answer| AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message,
+        resource_type: resource.resource_type,
+        resource_name: resource.name,
+        ..Default::default()
     };
-    answers.extend(decide(&context, names, Request::IncrementalAlterConfigs(alter)).await);
-    let responses =
-        answers.into_iter().map(
-            |(resource, code, error_message)| AlterConfigsResourceResponse {
-                error_code: code.code(),
-                error_message,
-                resource_type: resource.resource_type,
-                resource_name: resource.name,
-                ..Default::default()
-            },
-        );
     reply(IncrementalAlterConfigsResponse {
-        responses: responses.collect(),
+        responses: answers.await.into_iter().map(response).collect(),
         ..Default::default()
     })
 }

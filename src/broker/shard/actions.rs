@@ -1,7 +1,7 @@
 //! Carries out what a partition's machine wants done, in order.
 
-use replica::{Action, Actions, Note};
-use types::{Now, TopicPartition};
+use replica::{Action, Actions};
+use types::{Note, Now, TopicPartition};
 
 use super::slot::Job;
 use super::{Event, Shard};

@@ -66,7 +66,7 @@ impl Pressure {
         if self.bytes[slot.counted.directory] >= self.bytes_max {
             return true;
         }
-        !slot.log.is_open() && self.files.is_crowded_by(self.opening + 1) && can_relieve()
+        !slot.log.is_open() && self.files.is_crowded_by(1) && can_relieve()
     }
 }
 
@@ -129,6 +129,7 @@ impl Shard {
         if !slot.log.is_open() {
             slot.counted.is_opening = true;
             self.pressure.opening += 1;
+            self.pressure.files.begin_opening();
         }
     }
 
@@ -138,6 +139,7 @@ impl Shard {
             && std::mem::take(&mut slot.counted.is_opening)
         {
             self.pressure.opening -= 1;
+            self.pressure.files.end_opening();
             // What it has written is to be flushed; or nothing was written, and there is room.
             self.release_held();
         }
