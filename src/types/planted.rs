@@ -132,15 +132,6 @@ plants! {
     OffsetsOutliveTopic = "101",
 }
 
-impl Plant {
-    /// Every planted bug.
-    pub const ALL: &'static [Plant] = &[
-        Plant::AckBeforeFlush,
-        Plant::DuplicateAppended,
-        Plant::TornTailKept,
-    ];
-}
-
 #[cfg(madsim)]
 mod active {
     use super::Plant;
