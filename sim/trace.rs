@@ -50,6 +50,13 @@ impl Rolling {
     }
 }
 
+/// A figure of a text, the same in every build.
+pub fn digest(text: &str) -> u64 {
+    let mut rolling = Rolling::START;
+    rolling.text(text);
+    rolling.0
+}
+
 /// Something that a fault waits for.
 struct Awaited {
     /// The fault's place in the plan.
@@ -207,7 +214,10 @@ impl TraceSink {
         let (counted, name) = match event.kind {
             "fault" => (&self.faults, text(0).to_owned()),
             // What happened to which operation: `sync-eio`.
-            "disk-fault" => (&self.faults, format!("{}-{}", text(1), text(0))),
+            "disk-fault" => {
+                crate::watch::disk_fault(event.node, text(0), text(1), text(2));
+                (&self.faults, format!("{}-{}", text(1), text(0)))
+            }
             "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };
