@@ -401,6 +401,7 @@ impl Nemesis {
                         contains: String::new(),
                         nth: *operations,
                         after_ms: 0,
+                        before_ms: 0,
                     };
                     let later = index + self.world.plan.faults.len();
                     self.world.sink.await_event(later, event);

@@ -46,6 +46,9 @@ pub trait Observer: Send + Sync {
 
     /// A partition of an OffsetCommit request is answered.
     fn offset_commit_answered(&self, _answer: &OffsetCommitAnswered<'_>) {}
+
+    /// A machine tells what happened, in fixed words, and of whom: a group, or a partition by its topic's id.
+    fn noted(&self, _what: &'static str, _of: &str) {}
 }
 
 /// The answer of one partition of a Produce request that came as far as the partition's replica.
