@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use runtime::simulated::clocks::Clocks;
-use runtime::simulated::nodes;
+use runtime::simulated::nodes::{self, Condition};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
 use runtime::sync::select;
@@ -129,7 +129,8 @@ impl Nemesis {
         }
     }
 
-    /// Ends every fault for good, and starts what is down.
+    /// Ends every fault for good, starts what is down, and crashes the clients that still have something to do: what
+    /// they were slow with (a group that they move, a topic that they delete) is not the judge's to wait for.
     pub fn heal(&mut self) {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
@@ -137,6 +138,7 @@ impl Nemesis {
         self.active.clear();
         self.network.undo_all();
         self.disks.clear_all();
+        self.crash_clients();
         let clocks = Clocks::current();
         for index in 0..self.held.len() {
             let node = self.number(index);
@@ -148,6 +150,15 @@ impl Nemesis {
                     nodes::resume(self.nodes.id(&self.name(index)));
                 }
                 Held::By(_) | Held::Restarting => self.start(index),
+            }
+        }
+    }
+
+    fn crash_clients(&self) {
+        for client in &self.world.plan.clients {
+            let name = format!("client-{}", client.id);
+            if nodes::condition(self.nodes.number(&name)) != Condition::Ended {
+                nodes::kill(self.nodes.id(&name));
             }
         }
     }
