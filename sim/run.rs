@@ -23,6 +23,7 @@ use crate::history::{Durability, History, Key};
 use crate::idle::idle;
 use crate::interposed;
 use crate::plan::Plan;
+use crate::scenario::event_of;
 use crate::trace::TraceSink;
 use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
 use crate::watch::{self, Watcher};
@@ -69,6 +70,9 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     watch::begin((!options.without_checkers).then(|| settings(plan)));
     Plant::choose(options.planted);
     interposed::begin();
+    Plant::send_marks_to(Some(|name| {
+        runtime_trace::emit("mark", &[("name", runtime_trace::Value::Text(name))]);
+    }));
     let world = make_world(plan, &sink);
     World::set_current(Some(Rc::clone(&world)));
     let cpu = cpu_ms();
@@ -242,6 +246,11 @@ async fn set_up(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis) -> bool
 async fn safety(world: &Rc<World>, nemesis: &mut Nemesis) {
     let began = now_nanos();
     world.sink.workload_begins(began);
+    for mark in &world.plan.must_hit {
+        if let Some(event) = event_of(mark) {
+            world.sink.await_mark(mark, event);
+        }
+    }
     world.clients.began_nanos.set(began.max(1));
     world.workload.notify_waiters();
     runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("workload"))]);
@@ -422,7 +431,7 @@ fn verdict(
         operations: world.clients.outcomes.borrow().clone(),
         work: BTreeMap::new(),
         planted: planted.map(|plant| PlantedRun {
-            name: format!("{plant:?}"),
+            name: plant.name().to_owned(),
             activations: Plant::activations(),
         }),
     }

@@ -456,6 +456,14 @@ impl Observer for Watcher {
         });
     }
 
+    fn noted(&self, what: &'static str, of: &str) {
+        let what = what.replace(", ", "-").replace(' ', "-");
+        trace::emit(
+            "note",
+            &[("what", Value::Text(&what)), ("of", Value::Text(of))],
+        );
+    }
+
     fn produce_answered(&self, answer: &ProduceAnswered<'_>) {
         let result = answer.result.map(|done| done.base_offset);
         trace::emit(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use runtime::simulated::clocks::Clocks;
 use runtime::simulated::disk::{DiskImage, Disks};
-use runtime::simulated::nodes;
+use runtime::simulated::nodes::{self, Condition};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
 use runtime::sync::select;
@@ -130,7 +130,8 @@ impl Nemesis {
         }
     }
 
-    /// Ends every fault for good, and starts what is down.
+    /// Ends every fault for good, starts what is down, and crashes the clients that still have something to do: what
+    /// they were slow with (a group that they move, a topic that they delete) is not the judge's to wait for.
     pub fn heal(&mut self) {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
@@ -138,6 +139,7 @@ impl Nemesis {
         self.active.clear();
         self.network.undo_all();
         self.disks.clear_all();
+        self.crash_clients();
         let clocks = Clocks::current();
         for index in 0..self.held.len() {
             let node = self.number(index);
@@ -149,6 +151,15 @@ impl Nemesis {
                     nodes::resume(self.nodes.id(&self.name(index)));
                 }
                 Held::By(_) | Held::Restarting => self.start(index),
+            }
+        }
+    }
+
+    fn crash_clients(&self) {
+        for client in &self.world.plan.clients {
+            let name = format!("client-{}", client.id);
+            if nodes::condition(self.nodes.number(&name)) != Condition::Ended {
+                nodes::kill(self.nodes.id(&name));
             }
         }
     }
@@ -418,6 +429,7 @@ impl Nemesis {
                         contains: String::new(),
                         nth: *operations,
                         after_ms: 0,
+                        before_ms: 0,
                     };
                     let later = index + self.world.plan.faults.len();
                     self.world.sink.await_event(later, event);

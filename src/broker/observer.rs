@@ -55,6 +55,8 @@ pub trait Observer: Send + Sync {
     /// A snapshot of the metadata up to `end_offset` was written durably, or the node begins with it: `image` is what
     /// it holds.
     fn snapshot(&self, _end_offset: Offset, _image: &MetadataImage) {}
+    /// A machine tells what happened, in fixed words, and of whom: a group, or a partition by its topic's id.
+    fn noted(&self, _what: &'static str, _of: &str) {}
 }
 
 /// The answer of one partition of a Produce request that came as far as the partition's replica.

@@ -87,7 +87,9 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         wish.rest
     });
     if wish.debug_too {
-        command.arg("--other-binary").arg(build(root, Build::Debug)?);
+        command
+            .arg("--other-binary")
+            .arg(build(root, Build::Debug)?);
     }
     if wish.build_only {
         println!("{}", binary.display());
@@ -104,7 +106,14 @@ pub fn build(root: &Path, build: Build) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--quiet", "--package", "millrace-sim", "--bin", "sim"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "millrace-sim",
+            "--bin",
+            "sim",
+        ])
         .args(["--profile", build.profile(), "--target-dir"])
         .arg(&target)
         .env("RUSTFLAGS", FLAGS)
@@ -117,7 +126,10 @@ pub fn build(root: &Path, build: Build) -> Result<PathBuf> {
 /// What was built, for verdicts: the commit, and whether the tree differs from it.
 fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git").current_dir(root).args(arguments).output();
+        let output = Command::new("git")
+            .current_dir(root)
+            .args(arguments)
+            .output();
         let output = output.ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
