@@ -139,7 +139,7 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
 
 /// Nothing moves any more: compares what the disks of running nodes hold with what happened. What the machines of a
 /// node still hold back, by machine.
-pub fn sweep() -> Vec<(String, usize)> {
+pub fn sweep() -> Vec<(NodeId, String, usize)> {
     WATCH.with_borrow_mut(|watch| {
         let nodes: Vec<NodeId> = watch.lives.keys().copied().collect();
         for node in nodes {
@@ -147,7 +147,7 @@ pub fn sweep() -> Vec<(String, usize)> {
         }
         let parked = watch.parked.iter();
         parked
-            .map(|((node, machine), count)| (format!("node {node}: {machine:?}"), *count))
+            .map(|((node, machine), count)| (*node, format!("{machine:?}"), *count))
             .collect()
     })
 }
