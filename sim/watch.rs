@@ -15,15 +15,17 @@ use raft::QuorumView;
 use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
-use types::{NodeId, PartitionIndex, TopicPartition};
+use types::{NodeId, Offset, PartitionIndex, TopicPartition};
 
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
     Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Settings, State,
+    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent, Settings,
+    State,
 };
 use crate::history::{Acks, Durability, Isolation, Key};
+use crate::world::logs;
 
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
@@ -77,8 +79,8 @@ pub fn tell(event: impl FnOnce() -> Event) {
     WATCH.with_borrow_mut(|watch| watch.tell(event));
 }
 
-/// A broker's process has ended.
-pub fn died(node: NodeId, death: Death) {
+/// A broker's process has ended. `durable` is up to where a loss of power leaves the logs on its disk.
+pub fn died(node: NodeId, death: Death, durable: Vec<(Key, Offset)>) {
     WATCH.with_borrow_mut(|watch| {
         let life = watch.lives.entry(node).or_default();
         life.opened.clear();
@@ -86,7 +88,7 @@ pub fn died(node: NodeId, death: Death) {
         watch.tell(|| Event::Died {
             node,
             death,
-            durable: Vec::new(),
+            durable,
         });
     });
 }
@@ -133,6 +135,16 @@ impl Watch {
         );
     }
 
+    /// What lies in a log that was just opened, by the disk itself.
+    fn batches_on_disk(&self, key: Key, view: &ReplicaView<'_>) -> Option<Vec<Batch>> {
+        let (topic, _) = self.topics.iter().find(|(_, id)| **id == key.topic)?;
+        let directory = format!("{topic}-{}", key.partition);
+        let segments = logs::cached(broker_number(view.node), &directory)?;
+        let headers = logs::sound_batches(&segments).into_iter();
+        let inside = headers.filter(|header| header.base_offset >= view.log_start);
+        Some(inside.map(|header| batch(&header)).collect())
+    }
+
     fn replica(&mut self, partition: TopicPartition, view: &ReplicaView<'_>) {
         self.trace_replica(partition, view);
         if self.state.is_none() || view.role == RoleView::Failed {
@@ -147,7 +159,8 @@ impl Watch {
         let life = self.lives.entry(view.node).or_default();
         let is_fresh = life.opened.insert(partition);
         if is_fresh && let Some(death) = life.death {
-            let recovered = recovered(key, view, death);
+            let mut recovered = recovered(key, view, death);
+            recovered.batches = self.batches_on_disk(key, view);
             self.tell(|| Event::Recovered(recovered));
         }
         if let Some(state) = &mut self.state {
@@ -156,6 +169,11 @@ impl Watch {
         let with_producers = is_fresh || self.steps % PRODUCERS_EVERY == 0;
         self.tell(|| Event::Replica(seen(key, view, with_producers)));
     }
+}
+
+/// The broker's node in the world: brokers come first, in the order of their ids, which count from 1.
+fn broker_number(node: NodeId) -> u64 {
+    u64::try_from(node).expect("a broker's id")
 }
 
 fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
@@ -215,6 +233,14 @@ fn batch(header: &BatchHeader) -> Batch {
         base_sequence: header.base_sequence,
         max_timestamp: header.max_timestamp,
         is_control: header.is_control(),
+        attributes: header.attributes,
+    }
+}
+
+fn sent(header: &BatchHeader) -> Sent {
+    Sent {
+        crc: header.crc,
+        attributes: header.attributes,
     }
 }
 
@@ -254,10 +280,14 @@ impl Observer for Watcher {
     fn coordinator(&self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
         WATCH.with_borrow_mut(|watch| {
             let topics = &watch.topics;
-            let Some(state) = &mut watch.state else { return };
+            let Some(state) = &mut watch.state else {
+                return;
+            };
             let is_serving = view.phase() == CoordinatorPhase::Active;
             let groups = view.groups().filter(|_| is_serving);
-            let groups = groups.map(|group| group_seen(group, *view, topics)).collect();
+            let groups = groups
+                .map(|group| group_seen(group, *view, topics))
+                .collect();
             let seen = CoordinatorSeen {
                 node: self.node,
                 partition,
@@ -307,7 +337,10 @@ impl Observer for Watcher {
             &[
                 ("partition", Value::Int(answer.partition.partition.into())),
                 ("offset", Value::Int(result.unwrap_or(-1))),
-                ("error", Value::Int(answer.result.err().map_or(0, |error| error as i64))),
+                (
+                    "error",
+                    Value::Int(answer.result.err().map_or(0, |error| error as i64)),
+                ),
             ],
         );
         tell(|| {
@@ -320,6 +353,7 @@ impl Observer for Watcher {
                     replica::Acks::All => Acks::All,
                 },
                 batch: batch(answer.header),
+                sent: sent(answer.sent),
                 result,
             })
         });

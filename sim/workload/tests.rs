@@ -65,9 +65,7 @@ async fn node(place: u8, last: u8) -> u64 {
     let ip = IpAddr::V4(Ipv4Addr::new(10, 0, place, last));
     let handle = Handle::current();
     let builder = handle.create_node().ip(ip);
-    let node = builder
-        .init(|| nodes::live(std::future::pending()))
-        .build();
+    let node = builder.init(|| nodes::live(std::future::pending())).build();
     Fabric::current().set_ip(number_of(node.id()), ip);
     // It has a core from its first turn on.
     sleep(Duration::from_millis(1)).await;
@@ -98,7 +96,8 @@ async fn supervise(context: Rc<Context>) -> (FinalReads, Vec<Report>) {
     }
     let own = Rc::clone(&context);
     let judged = nodes::spawn_on(judge, async move {
-        let reports = judge::liveness(&own).await;
+        let mut reports = judge::producing(&own).await;
+        reports.append(&mut judge::groups(&own).await);
         let found = judge::final_reads(&own, now_nanos() + 60_000 * NANOS_PER_MS).await;
         (found, reports)
     });

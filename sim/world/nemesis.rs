@@ -12,7 +12,7 @@ use runtime::sync::select;
 
 use super::disks::{DiskFaults, survival_of};
 use super::network::Network;
-use super::{Nodes, Phase, World};
+use super::{Nodes, Phase, World, logs};
 use crate::checkers::state::Death;
 use crate::plan::{Event, Fault, Survival, When};
 use crate::watch;
@@ -129,7 +129,8 @@ impl Nemesis {
         }
     }
 
-    /// Ends every fault for good, and starts what is down.
+    /// Ends every fault for good, and starts what is down. A broker that has closed a log directory is started again, as
+    /// its operator does who has seen to the disk: it does not open one again by itself.
     pub fn heal(&mut self) {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
@@ -143,6 +144,10 @@ impl Nemesis {
             clocks.set_drift_ppm(node, self.world.plan.brokers[index].clock_drift_ppm);
             nodes::set_poll_cost_us(node, 0);
             match std::mem::replace(&mut self.held[index], Held::Free) {
+                Held::Free if self.has_closed_directory(index) => {
+                    self.kill(index);
+                    self.start(index);
+                }
                 Held::Free => {}
                 Held::By(fault) if matches!(self.fault(fault), Fault::Pause { .. }) => {
                     nodes::resume(self.nodes.id(&self.name(index)));
@@ -150,6 +155,12 @@ impl Nemesis {
                 Held::By(_) | Held::Restarting => self.start(index),
             }
         }
+    }
+
+    fn has_closed_directory(&self, broker: usize) -> bool {
+        let shared = self.world.brokers[broker].shared.borrow();
+        let mut directories = shared.iter().flat_map(|shared| &shared.directories);
+        directories.any(|directory| directory.failure().is_some())
     }
 
     fn fault(&self, index: usize) -> Fault {
@@ -320,7 +331,12 @@ impl Nemesis {
     }
 
     fn died(&self, broker: usize, death: Death) {
-        watch::died(self.world.plan.brokers[broker].id, death);
+        let damaged = self.world.clients.damaged.borrow();
+        let durable = logs::durable(self.number(broker)).into_iter();
+        let durable = durable
+            .filter(|(key, _)| !damaged.contains(key))
+            .map(|(key, segments)| (key, logs::end(&segments)));
+        watch::died(self.world.plan.brokers[broker].id, death, durable.collect());
         let state = &self.world.brokers[broker];
         state.shared.borrow_mut().take();
         *state.phase.borrow_mut() = Phase::Down;
