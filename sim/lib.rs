@@ -8,6 +8,10 @@ pub mod checkers;
 pub mod compare;
 pub mod controls;
 pub mod history;
+#[cfg(madsim)]
+mod idle;
+#[cfg(madsim)]
+pub mod interposed;
 pub mod marks;
 pub mod plan;
 #[cfg(madsim)]

@@ -15,6 +15,7 @@ use crate::workload;
 /// The nodes of a run.
 pub struct Nodes {
     ids: BTreeMap<String, NodeId>,
+    judge_id: NodeId,
     /// The judge's number, whose tasks the simulator starts itself.
     pub judge: u64,
 }
@@ -29,6 +30,18 @@ impl Nodes {
             .ids
             .get(name)
             .unwrap_or_else(|| panic!("no node is named {name}"))
+    }
+
+    /// The number of the broker with this `node.id`.
+    pub fn broker(&self, id: i32) -> u64 {
+        self.number(&format!("broker-{id}"))
+    }
+
+    /// The clients and the judge.
+    pub fn clients(&self) -> Vec<NodeId> {
+        let named = self.ids.iter();
+        let clients = named.filter(|(name, _)| name.starts_with("client-"));
+        clients.map(|(_, &id)| id).chain([self.judge_id]).collect()
     }
 
     /// The number of the node with this name.
@@ -83,6 +96,7 @@ pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
     fabric.set_ip(number_of(judge.id()), judge_address());
     Nodes {
         ids,
+        judge_id: judge.id(),
         judge: number_of(judge.id()),
     }
 }
