@@ -50,6 +50,9 @@ pub struct Options {
     pub planted: Option<Plant>,
     /// Whether nobody judges: to see that judging changes nothing.
     pub without_checkers: bool,
+    /// Whether whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process, from
+    /// this run's beginning on and for ever. For processes that do nothing else.
+    pub ends_at_leaks: bool,
 }
 
 /// What is left of a run.
@@ -79,8 +82,12 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     let ended = Rc::new(Cell::new(0));
     let at_end = Rc::clone(&ended);
     let inside = Rc::clone(&world);
+    let (ends_at_leaks, entropy_calls) = (options.ends_at_leaks, interposed::entropy_calls());
     let result = catch(|| {
         runtime::simulated::run(plan.seed, async move {
+            if ends_at_leaks {
+                arm(&inside, entropy_calls);
+            }
             supervise(inside).await;
             at_end.set(now_nanos());
         });
@@ -437,14 +444,13 @@ fn verdict(
     }
 }
 
-/// From now on whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process. What
-/// runs need of the system is opened before.
-///
-/// # Errors
-/// If the operating system takes no filter.
-pub fn arm() -> std::io::Result<()> {
-    cpu_ms();
-    leaks::arm()
+/// From now on whoever reaches past the simulation ends the process. `entropy_calls` were made before the world was.
+fn arm(world: &World, entropy_calls: u64) {
+    if interposed::entropy_calls() == entropy_calls {
+        let message = "the hash tables of this thread were seeded before the world was";
+        world.report("leak", "hash tables", message.to_owned());
+    }
+    leaks::arm().expect("the system takes a filter of calls");
 }
 
 /// What the system says this process has used of the processor; opened once, before files are forbidden.

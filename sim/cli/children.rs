@@ -27,6 +27,7 @@ pub(super) struct Job {
     pub profile: Profile,
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
+    pub is_benchmark: bool,
 }
 
 impl Job {
@@ -37,12 +38,18 @@ impl Job {
             profile,
             plant: None,
             control: None,
+            is_benchmark: false,
         }
     }
 
     /// The arguments after `cargo sim`.
     pub(super) fn arguments(&self) -> Vec<String> {
         let (seed, profile) = (self.seed.to_string(), name_of(self.profile));
+        if self.is_benchmark {
+            return ["run", "--seed", &seed, "--benchmark"]
+                .map(str::to_owned)
+                .into();
+        }
         let mut words: Vec<String> = ["run", "--seed", &seed, "--profile", profile]
             .map(str::to_owned)
             .into();

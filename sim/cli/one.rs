@@ -3,7 +3,7 @@
 use std::io::BufWriter;
 use std::path::PathBuf;
 
-use sim::run::{Options, arm, run};
+use sim::run::{Options, run};
 
 use super::{Which, plant_of};
 
@@ -43,6 +43,7 @@ impl Watching {
         }
         let mut options = Options {
             without_checkers: self.no_checkers,
+            ends_at_leaks: true,
             ..Options::default()
         };
         if let Some(path) = &self.trace {
@@ -67,7 +68,6 @@ pub(super) fn run_one(arguments: &Arguments) -> Result<u8, String> {
         planted,
         ..arguments.watching.options()?
     };
-    arm().map_err(|error| format!("leaks cannot be watched for: {error}"))?;
     let verdict = run(&plan, options).verdict;
     if arguments.json {
         let text = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
