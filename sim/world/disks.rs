@@ -143,7 +143,7 @@ impl DiskFaults {
                 let (next, base) = pair[1].path.rsplit_once('/')?;
                 let end: Offset = base.strip_suffix(".log")?.parse().ok()?;
                 let metadata = format!("{directory}/partition.metadata");
-                let key = logs::key(directory, &self.disks.durable_bytes(node, metadata)?)?;
+                let key = logs::key_of(directory, &self.disks.durable_bytes(node, metadata)?)?;
                 let is_proven = directory == next && end <= logs::proven_offset(node, directory);
                 is_proven.then_some((pair[0], key))
             })

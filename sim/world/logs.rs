@@ -1,103 +1,104 @@
-//! What lies on a broker's disk, read by the simulator itself: the truth that no broker is asked for.
+//! What lies in the logs on a simulated disk, read behind the broker's back.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use protocol::records::{BatchHeader, batches};
 use runtime::simulated::disk::Disks;
-use types::{Offset, Uuid};
+use types::Offset;
 
 use crate::history::Key;
 
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-
-/// The segments of one partition by their first offsets.
-pub type Segments = BTreeMap<Offset, Bytes>;
-
-/// The logs of all partitions that the device of `node` knows the topic of, with the bytes that a loss of power
-/// leaves for certain.
-pub fn durable(node: u64) -> BTreeMap<Key, Segments> {
-    logs(Disks::current().peek_durable(node, "/"))
+/// Which of the two things that a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What a read gives now.
+    Cached,
+    /// What a loss of power leaves that keeps nothing un-synced.
+    Durable,
 }
 
-/// The log of the partition in the directory of this name, as a read gives it now.
-pub fn cached(node: u64, directory_name: &str) -> Option<Segments> {
-    let files = Disks::current().peek_cached(node, &format!("/{directory_name}/"));
-    logs(files).into_values().next()
+/// The log of one partition, as far as it is sound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogOnDisk {
+    /// The batches, each behind the one before.
+    pub batches: Vec<BatchHeader>,
 }
 
-fn logs(files: Vec<(String, Bytes)>) -> BTreeMap<Key, Segments> {
-    let mut directories: BTreeMap<String, (Option<Key>, Segments)> = BTreeMap::new();
-    for (path, bytes) in files {
-        let Some((directory, name)) = path.rsplit_once('/') else {
-            continue;
-        };
-        let found = directories.entry(directory.to_owned()).or_default();
-        if name == "partition.metadata" {
-            found.0 = key(directory, &bytes);
-        } else if let Some(base) = name.strip_suffix(".log")
-            && let Ok(base) = base.parse()
-        {
-            found.1.insert(base, bytes);
+impl LogOnDisk {
+    /// The offset behind the last batch; `start` if there is none.
+    pub fn end(&self, start: Offset) -> Offset {
+        self.batches.last().map_or(start, BatchHeader::next_offset)
+    }
+}
+
+/// The logs of `wanted` partitions of the node of this number, each from its log start on: sound batches without a gap.
+/// A partition that has no directory with its topic's id is left out.
+pub fn read(node: u64, side: Side, wanted: &BTreeMap<Key, Offset>) -> BTreeMap<Key, LogOnDisk> {
+    let disks = Disks::current();
+    let paths = match side {
+        Side::Cached => disks
+            .files(node)
+            .into_iter()
+            .map(|file| file.path)
+            .collect(),
+        Side::Durable => disks.durable_files(node),
+    };
+    let content = |path: &str| match side {
+        Side::Cached => disks.cached_bytes(node, path),
+        Side::Durable => disks.durable_bytes(node, path),
+    };
+    let mut directories: BTreeMap<&str, BTreeMap<Offset, &str>> = BTreeMap::new();
+    for path in &paths {
+        if let Some((directory, base)) = segment_of(path) {
+            directories.entry(directory).or_default().insert(base, path);
         }
     }
-    let known = directories.into_values();
-    known
-        .filter_map(|(key, segments)| Some((key?, segments)))
-        .collect()
+    let mut logs = BTreeMap::new();
+    for (directory, segments) in directories {
+        let metadata = content(&format!("{directory}/partition.metadata"));
+        let key = metadata.and_then(|metadata| key_of(directory, &metadata));
+        if let Some((key, &start)) = key.and_then(|key| Some((key, wanted.get(&key)?))) {
+            let log = log(start, &segments, |path| content(path).unwrap_or_default());
+            logs.insert(key, log);
+        }
+    }
+    logs
 }
 
-/// The partition in a directory, by what its `partition.metadata` holds.
-pub fn key(directory: &str, metadata: &[u8]) -> Option<Key> {
-    // One that is being deleted has another name.
-    let (_, partition) = directory.rsplit_once('-')?;
-    let text = std::str::from_utf8(metadata).ok()?;
-    let id = text
+/// The directory and the base offset of a segment's file.
+fn segment_of(path: &str) -> Option<(&str, Offset)> {
+    let (directory, file) = path.rsplit_once('/')?;
+    let base = file.strip_suffix(".log")?.parse().ok()?;
+    Some((directory, base))
+}
+
+/// The partition whose files lie in a directory: its name has the number, `partition.metadata` in it the topic's id.
+pub fn key_of(directory: &str, metadata: &[u8]) -> Option<Key> {
+    let (_, partition) = directory.rsplit('/').next()?.rsplit_once('-')?;
+    let metadata = std::str::from_utf8(metadata).ok()?;
+    let id = metadata
         .lines()
-        .find_map(|line| line.strip_prefix("topic_id:"))?;
-    let topic: Uuid = id.trim().parse().ok()?;
-    let partition = partition.parse().ok()?;
-    Some(Key { topic, partition })
+        .find_map(|line| line.strip_prefix("topic_id: "))?;
+    Some(Key {
+        topic: id.trim().parse().ok()?,
+        partition: partition.parse().ok()?,
+    })
 }
 
-/// The headers of the sound batches that follow each other from the first segment on.
-pub fn sound_batches(segments: &Segments) -> Vec<BatchHeader> {
-    let mut found: Vec<BatchHeader> = Vec::new();
-    for (&base, bytes) in segments {
-        let next = found.last().map_or(base, BatchHeader::next_offset);
-        if base != next {
-            break;
-        }
-        // Behind the batches of a segment there may be space that was taken in advance.
-        for batch in batches(bytes.clone()) {
-            let Ok(batch) = batch else { break };
-            let next = found.last().map_or(base, BatchHeader::next_offset);
-            if batch.header().base_offset != next || batch.verify_crc().is_err() {
-                break;
-            }
-            found.push(*batch.header());
-        }
-    }
-    found
-}
-
-/// The offset behind the last of [`sound_batches`].
-pub fn end(segments: &Segments) -> Offset {
-    let last = sound_batches(segments).last().map(BatchHeader::next_offset);
-    last.or(segments.keys().next().copied()).unwrap_or(0)
-}
-
-/// The offset below which the log directory of this partition's directory says, on the device, that all was synced.
+/// The offset below which all of the log in this directory was synced, as the device tells whoever starts the broker.
 pub fn proven_offset(node: u64, directory: &str) -> Offset {
     let Some((parent, name)) = directory.rsplit_once('/') else {
         return 0;
     };
-    let path = format!("{parent}/{RECOVERY_POINTS}");
-    let files = Disks::current().peek_durable(node, &path);
-    let bytes = files.into_iter().find(|file| file.0 == path);
-    let bytes = bytes.map(|file| file.1).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let offset = text.lines().find_map(|line| {
+    let path = format!("{parent}/recovery-point-offset-checkpoint");
+    let bytes = Disks::current().durable_bytes(node, path);
+    let bytes = bytes.unwrap_or_default();
+    proven_in(&String::from_utf8_lossy(&bytes), name)
+}
+
+fn proven_in(checkpoint: &str, name: &str) -> Offset {
+    let offset = checkpoint.lines().find_map(|line| {
         let mut words = line.rsplitn(3, ' ');
         let (offset, partition, topic) = (words.next()?, words.next()?, words.next()?);
         (format!("{topic}-{partition}") == name).then(|| offset.parse().ok())?
@@ -105,44 +106,132 @@ pub fn proven_offset(node: u64, directory: &str) -> Offset {
     offset.unwrap_or(0)
 }
 
+/// What the segments hold, from the one with the log start on.
+fn log(
+    start: Offset,
+    segments: &BTreeMap<Offset, &str>,
+    content: impl Fn(&str) -> Bytes,
+) -> LogOnDisk {
+    let mut log = LogOnDisk::default();
+    let first = segments
+        .range(..=start)
+        .next_back()
+        .map_or(start, |entry| *entry.0);
+    let mut next = None;
+    for (&base, &path) in segments.range(first..) {
+        if next.is_some_and(|next| next != base) {
+            break;
+        }
+        next = Some(base);
+        for batch in batches(content(path)) {
+            let Ok(batch) = batch else { break };
+            let is_next = next == Some(batch.header().base_offset);
+            if !is_next || batch.verify_crc().is_err() {
+                break;
+            }
+            next = Some(batch.header().next_offset());
+            log.batches.push(*batch.header());
+        }
+    }
+    log
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use protocol::records::BatchBuilder;
 
-    use super::*;
+    fn segment(bases: &[Offset]) -> Bytes {
+        let mut bytes = Vec::new();
+        for &base in bases {
+            let mut builder = BatchBuilder::new(base);
+            builder.append(1, None, Some(b"x"), &[]);
+            bytes.extend_from_slice(builder.build().bytes());
+        }
+        bytes.into()
+    }
 
-    fn batch(base_offset: Offset) -> Vec<u8> {
-        let mut builder = BatchBuilder::new(base_offset);
-        builder.append(7, None, Some(b"value"), &[]);
-        builder.build().into_bytes().to_vec()
+    fn bases(start: Offset, segments: &[(Offset, Bytes)]) -> Vec<Offset> {
+        let paths: Vec<String> = segments.iter().map(|(base, _)| base.to_string()).collect();
+        let named = segments
+            .iter()
+            .zip(&paths)
+            .map(|((base, _), path)| (*base, path.as_str()));
+        let found = log(start, &named.collect(), |path| {
+            let base: Offset = path.parse().expect("a base");
+            let one = segments.iter().find(|(other, _)| *other == base);
+            one.expect("a segment").1.clone()
+        });
+        found
+            .batches
+            .iter()
+            .map(|batch| batch.base_offset)
+            .collect()
     }
 
     #[test]
-    fn a_log_ends_at_the_first_batch_that_is_not_sound_or_does_not_follow() {
-        let mut reserved = [batch(0), batch(1)].concat();
-        reserved.extend([0; 100]);
-        let mut segments = Segments::from([(0, reserved.into()), (2, batch(2).into())]);
-        assert_eq!(end(&segments), 3);
-        segments.insert(4, batch(4).into());
-        assert_eq!(end(&segments), 3, "a hole");
-        let mut damaged = batch(2);
-        *damaged.last_mut().unwrap() ^= 1;
-        segments.insert(2, damaged.into());
-        assert_eq!(end(&segments), 2);
-        assert_eq!(end(&Segments::from([(7, Bytes::new())])), 7);
-        assert_eq!(end(&Segments::new()), 0);
+    fn a_log_goes_as_far_as_it_is_sound() {
+        let mut torn = segment(&[2, 3]).to_vec();
+        let last = torn.len() - 1;
+        torn[last] ^= 1;
+        let (first, second) = ((0, segment(&[0, 1])), (2, segment(&[2, 3])));
+        let cases: [(&str, Offset, Vec<(Offset, Bytes)>, &[Offset]); 6] = [
+            (
+                "whole",
+                0,
+                vec![first.clone(), second.clone()],
+                &[0, 1, 2, 3],
+            ),
+            (
+                "zeros behind",
+                0,
+                vec![(0, [&segment(&[0])[..], &[0; 99]].concat().into())],
+                &[0],
+            ),
+            ("torn", 0, vec![first.clone(), (2, torn.into())], &[0, 1, 2]),
+            ("a gap", 0, vec![first.clone(), (3, segment(&[3]))], &[0, 1]),
+            (
+                "old segments do not matter",
+                2,
+                vec![first, (2, second.1.clone())],
+                &[2, 3],
+            ),
+            ("begins late", 0, vec![second], &[2, 3]),
+        ];
+        for (name, start, segments, expected) in cases {
+            assert_eq!(bases(start, &segments), expected, "{name}");
+        }
     }
 
     #[test]
-    fn a_directory_tells_its_partition() {
-        let id = Uuid::from_u128(77);
-        let metadata = format!("version: 0\ntopic_id: {id}");
-        let expected = Key {
-            topic: id,
-            partition: 3,
-        };
-        assert_eq!(key("/data/a/t-0-3", metadata.as_bytes()), Some(expected));
-        assert_eq!(key("/data/a/t-0-3.12-delete", metadata.as_bytes()), None);
-        assert_eq!(key("/data/a/t-0-3", b""), None);
+    fn files_are_told_by_their_names() {
+        let found = segment_of("/data/a/t-x-3/00000000000000000042.log");
+        assert_eq!(found, Some(("/data/a/t-x-3", 42)));
+        for path in ["/t-3/00000000000000000042.index", "/t-1/1.log.deleted"] {
+            assert_eq!(segment_of(path), None, "{path}");
+        }
+        let id = types::Uuid::ZERO;
+        let key = key_of(
+            "/data/a/t-x-3",
+            format!("version: 0\ntopic_id: {id}\n").as_bytes(),
+        );
+        assert_eq!(
+            key,
+            Some(Key {
+                topic: id,
+                partition: 3
+            })
+        );
+        assert_eq!(key_of("/data/a/t-x", b"version: 0\n"), None);
+    }
+
+    #[test]
+    fn a_checkpoint_tells_what_is_proven() {
+        let checkpoint = "0\n3\nt 0 17\nt-x 1 5\nt 10 9\n";
+        let cases = [("t-0", 17), ("t-x-1", 5), ("t-10", 9), ("t-1", 0), ("x-1", 0)];
+        for (name, offset) in cases {
+            assert_eq!(proven_in(checkpoint, name), offset, "{name}");
+        }
+        assert_eq!(proven_in("", "t-0"), 0);
     }
 }

@@ -5,14 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use runtime::simulated::clocks::Clocks;
-use runtime::simulated::nodes;
+use runtime::simulated::disk::{DiskImage, Disks};
+use runtime::simulated::nodes::{self, Condition};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
 use runtime::sync::select;
 
 use super::disks::{DiskFaults, survival_of};
 use super::network::Network;
-use super::{Nodes, Phase, World, logs};
+use super::{Nodes, Phase, World};
 use crate::checkers::state::Death;
 use crate::plan::{Event, Fault, Survival, When};
 use crate::watch;
@@ -129,8 +130,10 @@ impl Nemesis {
         }
     }
 
-    /// Ends every fault for good, and starts what is down. A broker that has closed a log directory is started again, as
-    /// its operator does who has seen to the disk: it does not open one again by itself.
+    /// Ends every fault for good, starts what is down, and crashes the clients that still have something to do: what
+    /// they were slow with (a group that they move, a topic that they delete) is not the judge's to wait for. A broker
+    /// that has closed a log directory is started again, as its operator does who has seen to the disk: it does not
+    /// open one again by itself.
     pub fn heal(&mut self) {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
@@ -138,6 +141,7 @@ impl Nemesis {
         self.active.clear();
         self.network.undo_all();
         self.disks.clear_all();
+        self.crash_clients();
         let clocks = Clocks::current();
         for index in 0..self.held.len() {
             let node = self.number(index);
@@ -161,6 +165,15 @@ impl Nemesis {
         let shared = self.world.brokers[broker].shared.borrow();
         let mut directories = shared.iter().flat_map(|shared| &shared.directories);
         directories.any(|directory| directory.failure().is_some())
+    }
+
+    fn crash_clients(&self) {
+        for client in &self.world.plan.clients {
+            let name = format!("client-{}", client.id);
+            if nodes::condition(self.nodes.number(&name)) != Condition::Ended {
+                nodes::kill(self.nodes.id(&name));
+            }
+        }
     }
 
     fn fault(&self, index: usize) -> Fault {
@@ -330,19 +343,30 @@ impl Nemesis {
         self.died(broker, Death::Power);
     }
 
+    /// Takes the power from a broker that nothing holds, and starts it again with this on its disk.
+    pub fn restart_with(&mut self, broker: usize, image: &DiskImage) {
+        self.power_off(broker, Survival::None);
+        let id = self.nodes.id(&self.name(broker));
+        self.dark.remove(&broker);
+        nodes::power_on(id, survival_of(Survival::None));
+        Disks::current().restore_image(self.number(broker), image);
+        watch::forget(self.world.plan.brokers[broker].id);
+        nodes::start(id);
+    }
+
     fn died(&self, broker: usize, death: Death) {
-        let damaged = self.world.clients.damaged.borrow();
-        let durable = logs::durable(self.number(broker)).into_iter();
-        let durable = durable
-            .filter(|(key, _)| !damaged.contains(key))
-            .map(|(key, segments)| (key, logs::end(&segments)));
-        watch::died(self.world.plan.brokers[broker].id, death, durable.collect());
+        watch::died(self.world.plan.brokers[broker].id, death);
         let state = &self.world.brokers[broker];
         state.shared.borrow_mut().take();
         *state.phase.borrow_mut() = Phase::Down;
     }
 
     fn start(&mut self, broker: usize) {
+        let phase = self.world.brokers[broker].phase.borrow().clone();
+        if let Phase::Ended(_) = phase {
+            // It was asked to end, and nobody was told yet.
+            self.died(broker, Death::Kill);
+        }
         let id = self.nodes.id(&self.name(broker));
         if let Some(survival) = self.dark.remove(&broker) {
             nodes::power_on(id, survival_of(survival));
@@ -417,6 +441,7 @@ impl Nemesis {
                         contains: String::new(),
                         nth: *operations,
                         after_ms: 0,
+                        before_ms: 0,
                     };
                     let later = index + self.world.plan.faults.len();
                     self.world.sink.await_event(later, event);

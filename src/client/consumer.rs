@@ -503,6 +503,7 @@ impl Consumer {
         self.reset(to_reset).await
     }
 
+    /// Looks up where to begin, for each partition on its own: one that is not served keeps no other from being read.
     async fn reset(&mut self, partitions: Vec<NamedPartition>) -> Result<(), Error> {
         if partitions.is_empty() {
             return Ok(());
@@ -513,15 +514,20 @@ impl Consumer {
             OffsetReset::None => return Error::check(ErrorCode::OffsetOutOfRange.code()),
         };
         let asked = partitions.into_iter().map(|key| (key, spec)).collect();
-        let found = self
-            .client
-            .list_offsets(&asked, self.config.isolation)
-            .await?;
-        for (key, listed) in found {
-            let offset = listed.offset.ok_or(Error::Incomplete("an offset"))?;
-            self.seek(&key, offset)?;
+        let isolation = self.config.isolation;
+        let mut failure = None;
+        for (key, answer) in self.client.list_offsets_once(&asked, isolation).await {
+            let found =
+                answer.and_then(|listed| listed.offset.ok_or(Error::Incomplete("an offset")));
+            match found {
+                Ok(offset) => self.seek(&key, offset)?,
+                Err(error) => {
+                    self.delay([&key].into_iter());
+                    failure = failure.or(self.heed(error).err());
+                }
+            }
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
 
     /// What is to be fetched of each broker that has no fetch of ours.

@@ -1,7 +1,7 @@
 //! A broker for tests: one node, one topic, the protocol's real bytes, and faults by script.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use std::rc::Rc;
 
@@ -76,6 +76,8 @@ pub(crate) struct State {
     /// What to do with the requests to come, by API.
     pub(crate) script: RefCell<BTreeMap<ApiKey, VecDeque<Fault>>>,
     pub(crate) partition_count: Cell<i32>,
+    /// Partitions that are not served, because the disk that they are on has failed.
+    pub(crate) failed: RefCell<BTreeSet<PartitionIndex>>,
     /// Newest ApiVersions that the broker knows.
     pub(crate) api_versions_max: Cell<i16>,
     next_producer_id: Cell<ProducerId>,
@@ -343,6 +345,14 @@ impl Connection {
         }
     }
 
+    fn code_of(&self, partition: PartitionIndex) -> ErrorCode {
+        if self.state.failed.borrow().contains(&partition) {
+            ErrorCode::KafkaStorageError
+        } else {
+            ErrorCode::None
+        }
+    }
+
     fn list_offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
         let logs = self.state.logs.borrow();
         let topics = request.topics.iter().map(|topic| ListOffsetsTopicResponse {
@@ -356,6 +366,7 @@ impl Connection {
                         .map_or(0, |log| log.end);
                     ListOffsetsPartitionResponse {
                         partition_index: partition.partition_index,
+                        error_code: self.code_of(partition.partition_index).code(),
                         offset: if partition.timestamp == -1 { end } else { 0 },
                         ..ListOffsetsPartitionResponse::default()
                     }
@@ -372,11 +383,11 @@ impl Connection {
     /// Never waits: one batch of each partition, or none.
     fn fetch(&self, request: &FetchRequest, fault: Fault) -> FetchResponse {
         let logs = self.state.logs.borrow();
-        let code = match fault {
-            Fault::Refuse(code) => code,
-            _ => ErrorCode::None,
-        };
         let partition = |asked: &protocol::messages::fetch_request::FetchPartition| {
+            let code = match fault {
+                Fault::Refuse(code) => code,
+                _ => self.code_of(asked.partition),
+            };
             let log = logs.get(&asked.partition);
             let next = log.and_then(|log| {
                 let mut batches = log.batches.iter();

@@ -124,7 +124,7 @@ impl Client {
     /// Asks the leaders for offsets, trying again while that may help.
     ///
     /// # Errors
-    /// The first that no attempt cured, of any partition.
+    /// The last that no attempt cured, of any partition.
     pub async fn list_offsets(
         &self,
         asked: &BTreeMap<NamedPartition, OffsetSpec>,
@@ -132,32 +132,60 @@ impl Client {
     ) -> Result<BTreeMap<NamedPartition, ListedOffset>, Error> {
         let mut known = BTreeMap::new();
         self.retry(async || {
-            let mut missing: BTreeMap<NodeId, Vec<(NamedPartition, OffsetSpec, Leader)>> =
-                BTreeMap::new();
-            for (partition, &spec) in asked {
-                if !known.contains_key(partition) {
-                    let leader = self.leader(&partition.0, partition.1).await?;
-                    let group = missing.entry(leader.node).or_default();
-                    group.push((partition.clone(), spec, leader));
+            let missing = asked.iter().filter(|(key, _)| !known.contains_key(*key));
+            let missing = missing.map(|(key, &spec)| (key.clone(), spec)).collect();
+            let mut failure: Option<Error> = None;
+            for (partition, answer) in self.list_offsets_once(&missing, isolation).await {
+                match answer {
+                    Ok(offset) => drop(known.insert(partition, offset)),
+                    // One that trying again cannot cure ends it all.
+                    Err(_) if failure.as_ref().is_some_and(|known| !known.is_retriable()) => {}
+                    Err(error) => failure = Some(error),
                 }
             }
-            let mut failure = None;
-            for (node, group) in missing {
-                for (partition, answer) in self.list_offsets_of(node, &group, isolation).await? {
-                    match answer {
-                        Ok(offset) => drop(known.insert(partition, offset)),
-                        Err(error) => failure = Some(error),
-                    }
-                }
-            }
-            match failure {
-                Some(error) => Err(error),
-                None if known.len() < asked.len() => Err(Error::Incomplete("a partition's offset")),
-                None => Ok(()),
-            }
+            failure.map_or(Ok(()), Err)
         })
         .await?;
         Ok(known)
+    }
+
+    /// Asks the leaders for offsets once: what each of the partitions was answered.
+    pub(crate) async fn list_offsets_once(
+        &self,
+        asked: &BTreeMap<NamedPartition, OffsetSpec>,
+        isolation: IsolationLevel,
+    ) -> PerPartition<ListedOffset> {
+        let mut answers = PerPartition::new();
+        let mut by_node: BTreeMap<NodeId, Vec<(NamedPartition, OffsetSpec, Leader)>> =
+            BTreeMap::new();
+        for (partition, &spec) in asked {
+            match self.leader(&partition.0, partition.1).await {
+                Ok(leader) => {
+                    let group = by_node.entry(leader.node).or_default();
+                    group.push((partition.clone(), spec, leader));
+                }
+                Err(error) if error.code().is_some() => {
+                    answers.insert(partition.clone(), Err(error));
+                }
+                // Nobody tells where anything is: the other partitions need not wait for that, too.
+                Err(error) => {
+                    let all = asked.keys().cloned();
+                    return all.map(|key| (key, Err(error.clone()))).collect();
+                }
+            }
+        }
+        for (node, group) in by_node {
+            let answered = self.list_offsets_of(node, &group, isolation).await;
+            for (partition, ..) in group {
+                let answer = match &answered {
+                    Ok(answered) => answered.get(&partition).cloned(),
+                    Err(error) => Some(Err(error.clone())),
+                };
+                let missing = Err(Error::Incomplete("a partition's offset"));
+                answers.insert(partition, answer.unwrap_or(missing));
+            }
+        }
+        answers
     }
 
     async fn list_offsets_of(

@@ -399,6 +399,34 @@ fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
 }
 
 #[test]
+fn a_partition_that_is_not_served_keeps_no_other_from_being_read() {
+    block_on(async {
+        let broker = MockBroker::start(2).await;
+        let client = client_of(&broker);
+        let producer = Producer::new(&client, small_batches()).unwrap();
+        send_all(&producer, 1, &numbers(3)).await;
+        producer.close().await;
+        broker.state.failed.borrow_mut().insert(0);
+        let config = ConsumerConfig {
+            offset_reset: OffsetReset::Earliest,
+            ..ConsumerConfig::default()
+        };
+        let mut consumer = Consumer::new(&client, config);
+        let both = [(TOPIC.to_owned(), 0), (TOPIC.to_owned(), 1)];
+        consumer.assign(&both);
+        let mut seen = 0;
+        while seen < 3 {
+            seen += consumer.poll(100).await.unwrap().len();
+        }
+        assert!(!consumer.positions().contains_key(&both[0]));
+        broker.state.failed.borrow_mut().clear();
+        while !consumer.positions().contains_key(&both[0]) {
+            assert_eq!(consumer.poll(100).await.unwrap(), []);
+        }
+    });
+}
+
+#[test]
 fn an_idle_poll_ends_in_time_with_nothing() {
     block_on(async {
         let broker = MockBroker::start(1).await;

@@ -28,6 +28,8 @@ pub struct Batch {
     pub is_control: bool,
     /// Its attributes as stored: compression, kind of timestamp and the rest.
     pub attributes: i16,
+    /// Its size in the log, in bytes; 0 if the watcher does not know it.
+    pub size_bytes: u64,
 }
 
 /// A batch as its producer sent it, before the broker stamped or recompressed it as its topic demands.
@@ -138,6 +140,8 @@ pub struct Fetched {
     pub error: ErrorCode,
     /// Whether any record is in the answer.
     pub has_records: bool,
+    /// Bytes of batches in the answer; 0 if there are none, or if the watcher does not know.
+    pub length_bytes: u64,
     /// The offset behind the last batch in the answer, if the watcher knows it.
     pub records_end: Option<Offset>,
     /// High watermark told, -1 for none.
@@ -316,6 +320,15 @@ pub enum Event {
         image: u64,
         /// Hash of the state afterwards.
         state: u64,
+    },
+    /// What a running node's disk holds of a log at the end of the run, when nothing moves any more.
+    Swept {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+        /// The sound batches from the log start on, without a gap.
+        batches: Vec<Batch>,
     },
     /// A write or sync of a partition's files failed for good.
     DiskFailed {

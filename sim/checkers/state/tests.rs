@@ -57,6 +57,7 @@ fn batch(base_offset: Offset, last_offset: Offset) -> Batch {
         max_timestamp: 1_000 + base_offset,
         is_control: false,
         attributes: 0,
+        size_bytes: 100,
     }
 }
 
@@ -174,6 +175,7 @@ impl Told {
             offset,
             error: types::ErrorCode::None,
             has_records: true,
+            length_bytes: 0,
             records_end: None,
             high_watermark: bound,
             last_stable: bound,

@@ -153,6 +153,7 @@ impl Broker {
             max_timestamp: self.now as i64,
             is_control: false,
             attributes: 0,
+            size_bytes: 100,
         };
         let next = batch.last_sequence() + 1;
         self.producers.insert(producer_id, (next, Some(batch)));
@@ -258,6 +259,7 @@ impl Broker {
                 false => ErrorCode::None,
             },
             has_records: offset < bound,
+            length_bytes: 0,
             records_end: (offset < bound).then_some(bound),
             high_watermark,
             last_stable: high_watermark,

@@ -301,39 +301,4 @@ impl Disks {
             Some(content.cache.read(0, usize::MAX))
         })
     }
-
-    /// The files whose path on the device contains `part`, ordered by path, with what is on the device. Changes
-    /// nothing, so that whoever only looks on may ask: a sync that nobody waits for ends when the disk is used next.
-    pub fn peek_durable(&self, node: u64, part: &str) -> Vec<(String, Bytes)> {
-        self.peek(node, part, |names, number| {
-            let content = names.content(number)?;
-            Some((names.durable_path(number)?, &content.durable))
-        })
-    }
-
-    /// As [`Disks::peek_durable`], with the paths that files have now and what a read would give.
-    pub fn peek_cached(&self, node: u64, part: &str) -> Vec<(String, Bytes)> {
-        self.peek(node, part, |names, number| {
-            let content = names.content(number)?;
-            Some((names.path(number)?, &content.cache))
-        })
-    }
-
-    fn peek(
-        &self,
-        node: u64,
-        part: &str,
-        look: impl Fn(&Names, InodeNumber) -> Option<(String, &Image)>,
-    ) -> Vec<(String, Bytes)> {
-        let platter = self.platter(node);
-        let state = platter.state();
-        let numbers = state.names.inodes.keys();
-        let found = numbers.filter_map(|number| look(&state.names, *number));
-        let mut files: Vec<(String, Bytes)> = found
-            .filter(|(path, _)| path.contains(part))
-            .map(|(path, image)| (path, image.read(0, usize::MAX)))
-            .collect();
-        files.sort_by(|one, two| one.0.cmp(&two.0));
-        files
-    }
 }
