@@ -153,11 +153,13 @@ async fn recover_twice(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis) 
                 let message = "does not serve after a loss of power while all was idle".to_owned();
                 return world.report("L8", &name, message);
             }
+            // The other recovery begins where this one did.
+            watch::set_aside();
             let state = watch::state_of(broker.id);
             states.push(crate::trace::digest(&format!("{state:?}")));
         }
         for &state in &states {
-            watch::tell(|| Event::ImageRecovered {
+            watch::tell_aside(&Event::ImageRecovered {
                 image: broker.id as u64,
                 state,
             });

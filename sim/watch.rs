@@ -38,6 +38,8 @@ const DURABLE_EVERY: u64 = 64;
 struct Watch {
     /// Nobody, if a run is not judged.
     state: Option<State>,
+    /// Who was told everything up to [`set_aside`].
+    aside: Option<State>,
     /// Of each node: partitions seen in this life, and how the last one ended.
     lives: BTreeMap<NodeId, Life>,
     /// What was last seen of a replica, for the trace.
@@ -84,7 +86,7 @@ pub fn begin(settings: Option<Settings>) {
 /// Ends a run: what the checkers of state found, and what they excuse.
 pub fn end() -> (Report, BTreeMap<Key, Vec<Excused>>) {
     let watch = WATCH.take();
-    match watch.state {
+    match watch.aside.or(watch.state) {
         Some(state) => {
             let excused = state.excused().clone();
             (state.finish(), excused)
@@ -151,6 +153,24 @@ pub fn sweep() -> Vec<(NodeId, String, usize)> {
             .map(|((node, machine), count)| (*node, format!("{machine:?}"), *count))
             .collect()
     })
+}
+
+/// From now on brokers live through the same time again: nobody is told of it.
+pub fn set_aside() {
+    WATCH.with_borrow_mut(|watch| {
+        if watch.aside.is_none() {
+            watch.aside = watch.state.take();
+        }
+    });
+}
+
+/// Tells those who were set aside.
+pub fn tell_aside(event: &Event) {
+    WATCH.with_borrow_mut(|watch| {
+        if let Some(state) = &mut watch.aside {
+            state.event(now_nanos(), event);
+        }
+    });
 }
 
 /// What the replicas of a node are now, in short: the same after every recovery of one image.
@@ -222,7 +242,13 @@ impl Watch {
         if self.state.is_none() {
             return;
         }
-        let starts = self.starts(node);
+        let mut starts = self.starts(node);
+        let opened: BTreeSet<Key> = self.lives[&node]
+            .opened
+            .iter()
+            .map(|&it| it.into())
+            .collect();
+        starts.retain(|key, _| opened.contains(key));
         for (key, log) in logs::read(self.lives[&node].number, Side::Cached, &starts) {
             let batches = log.batches.iter().map(batch).collect();
             self.tell(|| Event::Swept { node, key, batches });
