@@ -118,6 +118,8 @@ pub struct Finding {
     pub message: String,
     /// The operations of the history, or the events of the run, that show it.
     pub operations: Vec<u32>,
+    /// When it was seen, in simulated microseconds, by a checker that looks on while the run goes on.
+    pub at_us: Option<u64>,
 }
 
 /// What checkers found, and how much they looked at.
@@ -172,6 +174,7 @@ impl Report {
                 object: object.to_string(),
                 message,
                 operations,
+                at_us: None,
             });
         }
     }

@@ -150,8 +150,12 @@ impl State {
     }
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
+        let known = self.report.findings.len();
         self.report
             .find(checker, object, message, vec![self.number]);
+        for finding in &mut self.report.findings[known..] {
+            finding.at_us = Some(self.now / 1_000);
+        }
     }
 
     /// Finds unless `holds`.
