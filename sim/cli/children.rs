@@ -27,6 +27,7 @@ pub(super) struct Job {
     pub profile: Profile,
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
+    pub without_checkers: bool,
 }
 
 impl Job {
@@ -37,6 +38,7 @@ impl Job {
             profile,
             plant: None,
             control: None,
+            without_checkers: false,
         }
     }
 
@@ -54,6 +56,10 @@ impl Job {
                     .map(str::to_owned),
             );
         }
+        words.extend(
+            self.without_checkers
+                .then(|| "--without-checkers".to_owned()),
+        );
         words
     }
 
