@@ -151,7 +151,7 @@ impl State {
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
         self.report
-            .find(checker, object, message, vec![self.number]);
+            .find_at(self.now, checker, object, message, vec![self.number]);
     }
 
     /// Finds unless `holds`.
