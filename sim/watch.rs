@@ -6,25 +6,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker::observer::{
-    FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered, ProduceAnswered,
+    FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered, OffsetCommitBegins,
+    ProduceAnswered,
 };
 use controller::MetadataImage;
-use coordinator::groups::{CoordinatorPhase, CoordinatorView, GroupState, GroupView};
+use coordinator::groups::{
+    CoordinatorPhase, CoordinatorView, GroupState, GroupView, partition_for_group,
+};
 use protocol::records::BatchHeader;
 use raft::QuorumView;
 use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
-use types::{NodeId, PartitionIndex, TopicPartition};
+use types::{LeaderEpoch, NodeId, PartitionIndex, TopicPartition};
 
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Settings, State,
 };
 use crate::history::{Acks, Durability, Isolation, Key};
 
+/// Where groups are kept.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 
@@ -39,6 +44,11 @@ struct Watch {
     last: BTreeMap<(NodeId, TopicPartition), [i64; 5]>,
     /// Topics by name, as the last published image has them.
     topics: BTreeMap<String, types::Uuid>,
+    /// How many partitions the offsets topic has in it.
+    coordinators: i32,
+    /// What was last seen of a coordinator and of a group, for the trace.
+    last_coordinators: BTreeMap<PartitionIndex, (LeaderEpoch, CoordinatorPhase)>,
+    last_groups: BTreeMap<String, (i32, GroupState, usize)>,
     steps: u64,
 }
 
@@ -131,6 +141,41 @@ impl Watch {
                 ("stable", Value::Int(now[4])),
             ],
         );
+    }
+
+    fn trace_coordinator(&mut self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
+        let now = (view.epoch(), view.phase());
+        if self.last_coordinators.insert(partition, now) != Some(now) {
+            let phase = format!("{:?}", view.phase()).to_lowercase();
+            trace::emit(
+                "coordinator",
+                &[
+                    ("partition", Value::Int(partition.into())),
+                    ("epoch", Value::Int(view.epoch().into())),
+                    ("phase", Value::Text(&phase)),
+                ],
+            );
+        }
+        for group in view.groups() {
+            let now = (
+                group.generation_id(),
+                group.state(),
+                group.members().count(),
+            );
+            if self.last_groups.get(group.group_id()) == Some(&now) {
+                continue;
+            }
+            self.last_groups.insert(group.group_id().to_owned(), now);
+            trace::emit(
+                "group",
+                &[
+                    ("name", Value::Text(group.group_id())),
+                    ("generation", Value::Int(now.0.into())),
+                    ("state", Value::Text(now.1.name())),
+                    ("members", Value::Int(now.2 as i64)),
+                ],
+            );
+        }
     }
 
     fn replica(&mut self, partition: TopicPartition, view: &ReplicaView<'_>) {
@@ -253,11 +298,16 @@ impl Observer for Watcher {
 
     fn coordinator(&self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
         WATCH.with_borrow_mut(|watch| {
+            watch.trace_coordinator(partition, view);
             let topics = &watch.topics;
-            let Some(state) = &mut watch.state else { return };
+            let Some(state) = &mut watch.state else {
+                return;
+            };
             let is_serving = view.phase() == CoordinatorPhase::Active;
             let groups = view.groups().filter(|_| is_serving);
-            let groups = groups.map(|group| group_seen(group, *view, topics)).collect();
+            let groups = groups
+                .map(|group| group_seen(group, *view, topics))
+                .collect();
             let seen = CoordinatorSeen {
                 node: self.node,
                 partition,
@@ -291,6 +341,8 @@ impl Observer for Watcher {
                 .iter()
                 .map(|topic| (topic.name.to_string(), topic.id))
                 .collect();
+            let offsets_topic = image.topic(OFFSETS_TOPIC);
+            watch.coordinators = offsets_topic.map_or(0, |topic| topic.partition_count());
             let (node, offset) = (self.node, image.provenance.offset + 1);
             watch.tell(|| Event::ImageSeen {
                 node,
@@ -307,7 +359,10 @@ impl Observer for Watcher {
             &[
                 ("partition", Value::Int(answer.partition.partition.into())),
                 ("offset", Value::Int(result.unwrap_or(-1))),
-                ("error", Value::Int(answer.result.err().map_or(0, |error| error as i64))),
+                (
+                    "error",
+                    Value::Int(answer.result.err().map_or(0, |error| error as i64)),
+                ),
             ],
         );
         tell(|| {
@@ -372,11 +427,25 @@ impl Observer for Watcher {
         });
     }
 
+    fn offset_commit_begins(&self, commit: &OffsetCommitBegins<'_>) {
+        let coordinator = coordinator_of(commit.group_id);
+        tell(|| {
+            Event::CommitBegun(CommitBegun {
+                coordinator,
+                group: commit.group_id.to_owned(),
+                generation: commit.generation_id,
+                key: commit.partition.into(),
+                offset: commit.offset,
+            })
+        });
+    }
+
     fn offset_commit_answered(&self, answer: &OffsetCommitAnswered<'_>) {
+        let coordinator = coordinator_of(answer.group_id);
         tell(|| {
             Event::OffsetCommitted(OffsetCommitted {
                 node: self.node,
-                coordinator: 0,
+                coordinator,
                 group: answer.group_id.to_owned(),
                 generation: answer.generation_id,
                 key: answer.partition.into(),
@@ -385,6 +454,11 @@ impl Observer for Watcher {
             })
         });
     }
+}
+
+/// The partition of the offsets topic that holds the group.
+fn coordinator_of(group: &str) -> PartitionIndex {
+    WATCH.with_borrow(|watch| partition_for_group(group, watch.coordinators.max(1)))
 }
 
 fn group_seen(
