@@ -1,8 +1,10 @@
 //! The marks that a run can hit, and the kinds of faults that it can meet: what a sweep's table counts, and what it
 //! tells as never hit.
 //!
-//! A mark says that something worth testing has happened. Most are seen in the trace by the simulator itself: then
+//! A mark says that something worth testing has happened since the workload began. Most are seen in the trace by the simulator itself: then
 //! [`Mark::seen`] says by which event. The others are told where they happen, by an event of kind `mark`.
+
+use std::collections::BTreeMap;
 
 /// A mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Seen {
 pub enum Test {
     /// The text of this field contains this.
     Has(&'static str, &'static str),
+    /// The text of this field is this.
+    Equals(&'static str, &'static str),
     /// The text of this field is not empty.
     Said(&'static str),
     /// The number of this field is this.
@@ -37,7 +41,7 @@ pub enum Test {
     Above(&'static str, i64),
 }
 
-use Test::{Above, Has, Is, Said};
+use Test::{Above, Equals, Has, Is, Said};
 
 const fn seen(
     name: &'static str,
@@ -88,7 +92,7 @@ pub const MARKS: &[Mark] = &[
         "served-again",
         "broker",
         &[Has("phase", "serving")],
-        "a broker serves",
+        "a broker serves again",
     ),
     seen("killed", "kill", &[], "a broker's process was killed"),
     seen("connection-reset", "rst", &[], "a connection was reset"),
@@ -101,7 +105,7 @@ pub const MARKS: &[Mark] = &[
         &[
             Has("file", "/t"),
             Has("file", ".log"),
-            Has("mode", "create"),
+            Equals("mode", "truncate"),
         ],
         "a segment of a topic was created",
     ),
@@ -119,14 +123,14 @@ pub const MARKS: &[Mark] = &[
     ),
     seen(
         "producer-snapshot",
-        "open",
-        &[Has("file", ".snapshot"), Has("mode", "create")],
+        "rename",
+        &[Has("to", ".snapshot"), Is("ok", 1)],
         "a snapshot of producers was written",
     ),
     seen(
         "producer-snapshot-read",
-        "open",
-        &[Has("file", ".snapshot"), Has("mode", "read")],
+        "read",
+        &[Has("file", ".snapshot"), Is("ok", 1)],
         "a snapshot of producers was read at a recovery",
     ),
     seen(
@@ -182,6 +186,123 @@ pub const MARKS: &[Mark] = &[
         "fetched",
         &[Is("error", 56)],
         "a fetch was refused because its disk has failed",
+    ),
+    seen(
+        "duplicate-answered",
+        "note",
+        &[Equals("what", "duplicate")],
+        "a batch that was sent again was answered with its first offset",
+    ),
+    seen(
+        "append-failed",
+        "note",
+        &[Equals("what", "append-failed")],
+        "an append failed",
+    ),
+    seen(
+        "log-failed",
+        "note",
+        &[Equals("what", "log-failed")],
+        "a log failed, its partition is refused from then on",
+    ),
+    seen(
+        "no-space",
+        "disk-fault",
+        &[Equals("effect", "enospc"), Equals("operation", "write")],
+        "a write found no space",
+    ),
+    seen(
+        "producers-expired",
+        "note",
+        &[Equals("what", "producers-expired")],
+        "producers were forgotten, because they were silent",
+    ),
+    seen(
+        "group-created",
+        "note",
+        &[Equals("what", "a-group-is-created")],
+        "a group was created",
+    ),
+    seen(
+        "group-deleted",
+        "note",
+        &[Equals("what", "a-group-is-deleted")],
+        "a group was deleted",
+    ),
+    seen(
+        "group-forgotten",
+        "note",
+        &[Equals(
+            "what",
+            "a-group-without-members-and-offsets-is-forgotten",
+        )],
+        "a group with neither members nor offsets was forgotten",
+    ),
+    seen(
+        "group-stable",
+        "note",
+        &[Equals("what", "the-group-is-stable")],
+        "every member of a group got its partitions",
+    ),
+    seen(
+        "group-empty",
+        "note",
+        &[Equals("what", "the-group-is-empty")],
+        "the last member of a group left",
+    ),
+    seen(
+        "generation-began",
+        "note",
+        &[Equals("what", "a-generation-begins")],
+        "a generation of a group began",
+    ),
+    seen(
+        "member-left",
+        "note",
+        &[Equals("what", "a-member-leaves")],
+        "a member left its group",
+    ),
+    seen(
+        "member-dropped",
+        "note",
+        &[Equals(
+            "what",
+            "a-member-did-not-join-in-time-and-is-dropped",
+        )],
+        "a member missed a rebalance",
+    ),
+    seen(
+        "session-timed-out",
+        "note",
+        &[Equals("what", "a-session-timed-out")],
+        "a member was silent for too long",
+    ),
+    seen(
+        "static-member-back",
+        "note",
+        &[Equals("what", "a-static-member-is-back-no-rebalance")],
+        "a static member came back and nobody else was disturbed",
+    ),
+    seen(
+        "leader-missed-rebalance",
+        "note",
+        &[Equals(
+            "what",
+            "the-leader-did-not-join-in-time-another-is-elected",
+        )],
+        "the leader of a group missed a rebalance",
+    ),
+    seen(
+        "offsets-expired",
+        "note",
+        &[Equals("what", "offsets-expire")],
+        "offsets of a group without members expired",
+    ),
+    seen(
+        "coordinator-loaded",
+        "note",
+        &[Equals("what", "loaded")],
+        "a coordinator read its log",
     ),
     seen(
         "client-crashed",
@@ -283,12 +404,15 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("clock-drift", "the clocks run at another speed"),
 ];
 
-/// The marks that events of this kind may hit.
-pub fn of_kind(kind: &str) -> impl Iterator<Item = (&'static str, &'static [Test])> {
-    MARKS.iter().filter_map(move |mark| match mark.seen {
-        Some(seen) if seen.kind == kind => Some((mark.name, seen.tests)),
-        _ => None,
-    })
+/// The marks that are seen in the trace, by the kind of event that may hit them.
+pub fn by_kind() -> BTreeMap<&'static str, Vec<&'static Mark>> {
+    let mut kinds: BTreeMap<&'static str, Vec<&'static Mark>> = BTreeMap::new();
+    for mark in MARKS {
+        if let Some(seen) = mark.seen {
+            kinds.entry(seen.kind).or_default().push(mark);
+        }
+    }
+    kinds
 }
 
 /// Whether there is a mark of this name.
@@ -308,6 +432,6 @@ mod tests {
         let faults: BTreeSet<&str> = FAULTS.iter().map(|(name, _)| *name).collect();
         assert_eq!(faults.len(), FAULTS.len());
         assert!(is_known("killed") && !is_known("kiled"));
-        assert_eq!(of_kind("power-on").count(), 4);
+        assert_eq!(by_kind()["power-on"].len(), 4);
     }
 }

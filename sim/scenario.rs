@@ -4,6 +4,8 @@
 //! whole plan it may name a seed and a profile whose plan it changes (`[base]`), and its faults may be written short.
 //! `fault-scenarios/README.md` explains the vocabulary.
 
+#[cfg(all(test, madsim))]
+mod replay_tests;
 mod short;
 #[cfg(test)]
 mod tests;
@@ -13,11 +15,11 @@ use std::fmt;
 
 use serde::Deserialize;
 use toml::{Table, Value};
-use types::Plant;
 
+use crate::marks;
 use crate::plan::{
-    BrokerPlan, ClientPlan, FORMAT, Fault, FaultPlan, FileFault, LinkPlan, Plan, Profile,
-    TopicPlan, generate,
+    BrokerPlan, ClientPlan, Event, FORMAT, Fault, FaultPlan, FileFault, LinkPlan, Plan, Profile,
+    TopicPlan, When, generate,
 };
 use crate::verdict::{Color, Verdict};
 
@@ -38,8 +40,8 @@ pub struct Scenario {
     pub title: String,
     /// How it must end.
     pub expect: Expectation,
-    /// The planted bug that acts.
-    pub planted: Option<Plant>,
+    /// The planted bug that acts, by name.
+    pub planted: Option<String>,
     /// What is run.
     pub plan: Plan,
 }
@@ -76,6 +78,17 @@ impl Ending {
     }
 }
 
+impl fmt::Display for Ending {
+    /// A word, and why.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::AsExpected => f.write_str("ok"),
+            Ending::Otherwise(reason) => write!(f, "OTHERWISE ({reason})"),
+            Ending::Stale(missed) => write!(f, "STALE (did not happen: {})", missed.join(", ")),
+        }
+    }
+}
+
 fn wrong(place: impl Into<String>, reason: impl fmt::Display) -> ScenarioError {
     let reason = reason.to_string();
     ScenarioError {
@@ -96,24 +109,6 @@ fn take<T: for<'de> Deserialize<'de>>(
     Ok(Some(read))
 }
 
-/// The planted bug of this name.
-///
-/// # Errors
-/// With the names that there are.
-pub fn plant_of(name: &str) -> Result<Plant, String> {
-    let found = Plant::ALL.iter().find(|plant| format!("{plant:?}") == name);
-    found.copied().ok_or_else(|| {
-        let names: Vec<String> = Plant::ALL
-            .iter()
-            .map(|plant| format!("{plant:?}"))
-            .collect();
-        format!(
-            "no planted bug is named `{name}`; there are {}",
-            names.join(", ")
-        )
-    })
-}
-
 impl Scenario {
     /// Reads a scenario.
     ///
@@ -129,11 +124,16 @@ impl Scenario {
             None => Plan::parse(&toml::to_string(&table).map_err(|error| wrong("text", error))?)
                 .map_err(|error| wrong("plan", error))?,
         };
-        let names = planted.as_deref().map(plant_of).transpose();
+        for mark in &plan.must_hit {
+            if !marks::is_known(mark) && event_of(mark).is_none() {
+                let reason = format!("`{mark}` is no mark, and no event as `when` has it");
+                return Err(wrong("must_hit", reason));
+            }
+        }
         Ok(Scenario {
             title,
             expect: expectation(expect.as_deref())?,
-            planted: names.map_err(|reason| wrong("planted", reason))?,
+            planted,
             plan,
         })
     }
@@ -220,12 +220,8 @@ fn counted_as(fault: &Fault) -> Option<&'static str> {
 #[serde(deny_unknown_fields)]
 struct Base {
     seed: u64,
-    #[serde(default = "calm")]
-    profile: Profile,
-}
-
-fn calm() -> Profile {
-    Profile::Calm
+    /// None: a plain broker, without topics and clients.
+    profile: Option<Profile>,
 }
 
 impl Base {
@@ -236,7 +232,10 @@ impl Base {
             let reason = format!("{format} is not read by this simulator, {FORMAT} is");
             return Err(wrong("format", reason));
         }
-        let mut plan = generate(self.seed, self.profile);
+        let mut plan = match self.profile {
+            Some(profile) => generate(self.seed, profile),
+            None => plain(self.seed),
+        };
         self.replace(&mut plan, &mut table)?;
         if let Some(link) = take::<Table>(&mut table, "link")? {
             plan.link = patched::<LinkPlan>(&plan.link, link, "link")?;
@@ -275,10 +274,59 @@ impl Base {
         if let Some(topics) = take::<Vec<TopicPlan>>(table, "topics")? {
             plan.topics = topics;
         }
-        if let Some(clients) = take::<Vec<ClientPlan>>(table, "clients")? {
-            plan.clients = clients;
+        if let Some(clients) = take::<Vec<Table>>(table, "clients")? {
+            let read = |(index, mut client): (usize, Table)| {
+                let place = || format!("clients[{index}]");
+                short::repeat_steps(&mut client).map_err(|reason| wrong(place(), reason))?;
+                client.insert("id".into(), Value::Integer(index as i64));
+                client.try_into().map_err(|error| wrong(place(), error))
+            };
+            let read: Result<Vec<ClientPlan>, ScenarioError> =
+                clients.into_iter().enumerate().map(read).collect();
+            plan.clients = read?;
         }
         Ok(())
+    }
+}
+
+/// A broker as most have it and nobody else: what a story begins with that needs no more.
+fn plain(seed: u64) -> Plan {
+    let options = [
+        ("offsets.topic.num.partitions", "1"),
+        ("group.initial.rebalance.delay.ms", "0"),
+        ("group.min.session.timeout.ms", "1000"),
+    ];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    Plan {
+        format: FORMAT,
+        seed,
+        profile: Profile::Calm,
+        duration_ms: 20_000,
+        healing_ms_max: 60_000,
+        link: LinkPlan {
+            latency_us: 100,
+            jitter_us: 20,
+            tail_one_in: 0,
+            tail_factor: 1,
+            bytes_per_second: 125_000_000,
+            window_bytes: 64 << 10,
+            chunk_bytes_max: 16 << 10,
+        },
+        brokers: vec![BrokerPlan {
+            id: 1,
+            cores: 1,
+            open_files_max: 400,
+            memory_bytes_max: 64 << 20,
+            disk_bytes: 1 << 30,
+            sync_us_max: 1_000,
+            clock_offset_ms: 0,
+            clock_drift_ppm: 0,
+            options: options.map(owned).into(),
+        }],
+        topics: Vec::new(),
+        clients: Vec::new(),
+        faults: Vec::new(),
+        must_hit: Vec::new(),
     }
 }
 
@@ -300,6 +348,14 @@ fn patch(table: &mut Table, change: Table) {
                 table.insert(key, value);
             }
         }
+    }
+}
+
+/// The event that a mark of this name stands for, if the name is an event as `when` writes it, in two words or more.
+pub fn event_of(mark: &str) -> Option<Event> {
+    match short::when(mark) {
+        Ok(When::Event(event)) if mark.contains(' ') => Some(event),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use runtime::simulated::trace::{Event, Sink, Value};
 use runtime::sync::Notify;
 
+use crate::marks::{self, Test};
 use crate::plan;
 
 /// Nanoseconds that one partial hash covers.
@@ -50,12 +51,26 @@ impl Rolling {
     }
 }
 
-/// Something that a fault waits for.
+/// A figure of a text, the same in every build.
+pub fn digest(text: &str) -> u64 {
+    let mut rolling = Rolling::START;
+    rolling.text(text);
+    rolling.0
+}
+
+/// Something that a fault or a mark waits for.
 struct Awaited {
-    /// The fault's place in the plan.
-    fault: usize,
+    waits: Waits,
     event: plan::Event,
     left: u32,
+}
+
+/// Who waits.
+enum Waits {
+    /// The fault at this place in the plan.
+    Fault(usize),
+    /// A mark of this name.
+    Mark(String),
 }
 
 /// Where a trace goes, and what is known of it.
@@ -67,6 +82,8 @@ pub struct TraceSink {
     counts: RefCell<BTreeMap<&'static str, u64>>,
     faults: RefCell<BTreeMap<String, u64>>,
     marks: RefCell<BTreeMap<String, u64>>,
+    /// Marks by the kind of event that may hit them.
+    seen_by: BTreeMap<&'static str, Vec<&'static marks::Mark>>,
     awaited: RefCell<Vec<Awaited>>,
     happened: RefCell<Vec<usize>>,
     workload_began_nanos: Cell<Option<u64>>,
@@ -87,6 +104,7 @@ impl TraceSink {
             counts: RefCell::default(),
             faults: RefCell::default(),
             marks: RefCell::default(),
+            seen_by: marks::by_kind(),
             awaited: RefCell::default(),
             happened: RefCell::default(),
             workload_began_nanos: Cell::new(None),
@@ -109,15 +127,25 @@ impl TraceSink {
 
     /// Waits for an event on behalf of a fault.
     pub fn await_event(&self, fault: usize, event: plan::Event) {
+        self.wait(Waits::Fault(fault), event);
+    }
+
+    /// Takes an event for a mark of this name.
+    pub fn await_mark(&self, name: &str, event: plan::Event) {
+        self.wait(Waits::Mark(name.to_owned()), event);
+    }
+
+    fn wait(&self, waits: Waits, event: plan::Event) {
         let left = event.nth.max(1);
         self.awaited
             .borrow_mut()
-            .push(Awaited { fault, event, left });
+            .push(Awaited { waits, event, left });
     }
 
-    /// Forgets what was waited for.
+    /// Forgets what faults waited for.
     pub fn await_nothing(&self) {
-        self.awaited.borrow_mut().clear();
+        let is_mark = |one: &Awaited| matches!(one.waits, Waits::Mark(_));
+        self.awaited.borrow_mut().retain(is_mark);
     }
 
     /// The faults whose event has happened since it was last asked.
@@ -207,11 +235,33 @@ impl TraceSink {
         let (counted, name) = match event.kind {
             "fault" => (&self.faults, text(0).to_owned()),
             // What happened to which operation: `sync-eio`.
-            "disk-fault" => (&self.faults, format!("{}-{}", text(1), text(0))),
+            "disk-fault" => {
+                crate::watch::disk_fault(event.node, text(0), text(1), text(2));
+                (&self.faults, format!("{}-{}", text(1), text(0)))
+            }
             "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };
         *counted.borrow_mut().entry(name).or_default() += 1;
+    }
+
+    /// Marks that are seen in events, from the workload's beginning on.
+    fn mark(&self, event: &Event<'_>) {
+        let Some(marks) = self.seen_by.get(event.kind) else {
+            return;
+        };
+        if self.workload_began_nanos.get().is_none() {
+            return;
+        }
+        for mark in marks {
+            let is_hit = mark
+                .seen
+                .is_some_and(|seen| seen.tests.iter().all(|test| holds(test, event)));
+            if is_hit {
+                let mut marks = self.marks.borrow_mut();
+                *marks.entry(mark.name.to_owned()).or_default() += 1;
+            }
+        }
     }
 
     fn watch(&self, event: &Event<'_>) {
@@ -231,9 +281,15 @@ impl TraceSink {
                 return true;
             }
             one.left -= 1;
-            if one.left == 0 {
-                self.happened.borrow_mut().push(one.fault);
-                has_happened = true;
+            match &one.waits {
+                _ if one.left > 0 => {}
+                Waits::Fault(fault) => {
+                    self.happened.borrow_mut().push(*fault);
+                    has_happened = true;
+                }
+                Waits::Mark(name) => {
+                    self.marks.borrow_mut().insert(name.clone(), 1);
+                }
             }
             one.left > 0
         });
@@ -273,11 +329,49 @@ fn matches(awaited: &plan::Event, event: &Event<'_>, node: &str, at_ms: u64) -> 
     };
     is_kind
         && at_ms >= awaited.after_ms
+        && (awaited.before_ms == 0 || at_ms < awaited.before_ms)
         && (awaited.node.is_empty() || awaited.node == node)
-        && (awaited.contains.is_empty()
-            || event.fields.iter().any(
-                |(_, value)| matches!(value, Value::Text(text) if text.contains(&awaited.contains)),
-            ))
+        && (awaited.contains.is_empty() || has(event, &awaited.contains))
+}
+
+/// Whether a text of the event contains `wanted`, or, of `NAME=VALUE`, whether that field has that value.
+fn has(event: &Event<'_>, wanted: &str) -> bool {
+    if let Some((field, wanted)) = wanted.split_once('=') {
+        return event.fields.iter().any(|(name, value)| {
+            *name == field
+                && match value {
+                    Value::Int(number) => wanted.parse() == Ok(*number),
+                    Value::Text(text) => *text == wanted,
+                }
+        });
+    }
+    event
+        .fields
+        .iter()
+        .any(|(_, value)| matches!(value, Value::Text(text) if text.contains(wanted)))
+}
+
+/// Whether a test of a mark holds.
+fn holds(test: &Test, event: &Event<'_>) -> bool {
+    let field = |wanted: &str| {
+        let found = event.fields.iter().find(|(name, _)| *name == wanted);
+        found.map(|(_, value)| *value)
+    };
+    match *test {
+        Test::Has(name, part) => {
+            matches!(field(name), Some(Value::Text(text)) if text.contains(part))
+        }
+        Test::Equals(name, wanted) => {
+            matches!(field(name), Some(Value::Text(text)) if text == wanted)
+        }
+        Test::Said(name) => matches!(field(name), Some(Value::Text(text)) if !text.is_empty()),
+        Test::Is(name, wanted) => {
+            matches!(field(name), Some(Value::Int(number)) if number == wanted)
+        }
+        Test::Above(name, least) => {
+            matches!(field(name), Some(Value::Int(number)) if number > least)
+        }
+    }
 }
 
 impl Sink for TraceSink {
@@ -293,6 +387,7 @@ impl Sink for TraceSink {
         self.slice(event);
         self.write(event);
         self.count(event);
+        self.mark(event);
         self.watch(event);
     }
 }

@@ -1,23 +1,69 @@
 //! The command line.
+//!
+//! Everything here but a single run happens in processes of its own: one for each seed, started from this executable.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the command line starts processes and writes files outside of every run"
+)]
 
-use std::io::BufWriter;
-use std::path::PathBuf;
+mod bench;
+mod children;
+mod determinism;
+mod list;
+mod mutants;
+mod one;
+mod progress;
+mod replay;
+mod sweep;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use sim::controls::control_of;
 use sim::plan::{Plan, Profile, generate};
-use sim::run::{Options, run};
+use sim::scenario::of_seed;
+use types::Plant;
 
 /// The simulator: whole clusters in one process, from one seed.
+///
+/// Exit codes: 0 green or as expected, 1 red or otherwise, 2 wrong use, 3 a scenario that did not happen.
 #[derive(Parser)]
-#[command(name = "cargo sim")]
+#[command(name = "cargo sim", bin_name = "cargo sim")]
 enum Command {
     /// Print the plan of a seed.
-    Plan(Which),
-    /// Run a seed or a plan.
-    Run(RunArguments),
+    Plan(PlanArguments),
+    /// Run a seed or a plan: one line says how it ended.
+    Run(one::Arguments),
+    /// Run many seeds over all cores, a process each, and tell what they add up to.
+    Sweep(sweep::Arguments),
+    /// Add up the files that the shards of a sweep wrote.
+    Merge(sweep::MergeArguments),
+    /// Run a scenario or a plan, or all of a folder, and compare with what they expect.
+    Replay(replay::Arguments),
+    /// Run seeds twice or more in fresh processes and compare their traces.
+    Determinism(determinism::Arguments),
+    /// Hunt planted bugs: how many seeds until a checker sees each.
+    Mutants(mutants::Arguments),
+    /// Run what is permitted and looks bad: nothing may be reported.
+    Controls(mutants::ControlsArguments),
+    /// Measure how fast the simulator is.
+    Bench(bench::Arguments),
+    /// List checkers, kinds of faults, marks, mutants and negative controls.
+    List(list::Arguments),
 }
 
+#[derive(clap::Args)]
+struct PlanArguments {
+    #[command(flatten)]
+    which: Which,
+    /// As a scenario: the faults beside the seed that all else comes from.
+    #[arg(long, conflicts_with_all = ["plan", "control"])]
+    scenario: bool,
+}
+
+/// What is run.
 #[derive(clap::Args)]
 struct Which {
     /// The seed.
@@ -29,31 +75,30 @@ struct Which {
     /// How rough it is.
     #[arg(long, value_enum, default_value = "all")]
     profile: Profile,
-}
-
-#[derive(clap::Args)]
-struct RunArguments {
-    #[command(flatten)]
-    which: Which,
-    /// Write every event to this file.
-    #[arg(long)]
-    trace: Option<PathBuf>,
-    /// Tell the verdict as JSON.
-    #[arg(long)]
-    json: bool,
-    /// Tell what the brokers log, with simulated time and node.
-    #[arg(long)]
-    log: bool,
+    /// Change the seed's plan by this negative control.
+    #[arg(long, conflicts_with = "plan")]
+    control: Option<String>,
+    /// As `bench` measures it: six clients, 120 simulated seconds.
+    #[arg(long, conflicts_with_all = ["plan", "profile", "control"])]
+    benchmark: bool,
 }
 
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let result = match Command::parse() {
-        Command::Plan(which) => which.read().map(|plan| {
-            print!("{}", plan.to_text());
-            0
-        }),
-        Command::Run(arguments) => run_one(&arguments),
+        Command::Plan(arguments) => print_plan(&arguments),
+        Command::Run(arguments) => one::run_one(&arguments),
+        Command::Sweep(arguments) => sweep::sweep(&arguments),
+        Command::Merge(arguments) => sweep::merge(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Determinism(arguments) => determinism::compare(&arguments),
+        Command::Mutants(arguments) => mutants::hunt_all(&arguments),
+        Command::Controls(arguments) => mutants::controls(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
+        Command::List(arguments) => {
+            list::list(&arguments);
+            Ok(0)
+        }
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -64,59 +109,71 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+fn print_plan(arguments: &PlanArguments) -> Result<u8, String> {
+    if arguments.scenario {
+        let seed = arguments.which.seed.unwrap_or_default();
+        print!("{}", of_seed(seed, arguments.which.profile));
+    } else {
+        print!("{}", arguments.which.read()?.to_text());
+    }
+    Ok(0)
+}
+
 impl Which {
     fn read(&self) -> Result<Plan, String> {
-        let Some(path) = &self.plan else {
-            return Ok(generate(self.seed.unwrap_or_default(), self.profile));
-        };
-        let wrong = |reason: String| format!("{}: {reason}", path.display());
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        Plan::parse(&text).map_err(|error| wrong(error.to_string()))
-    }
-}
-
-fn run_one(arguments: &RunArguments) -> Result<u8, String> {
-    let plan = arguments.which.read()?;
-    if arguments.log {
-        log();
-    }
-    let mut options = Options::default();
-    if let Some(path) = &arguments.trace {
-        let file =
-            std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        options.trace = Some(Box::new(BufWriter::new(file)));
-    }
-    let verdict = run(&plan, options).verdict;
-    if arguments.json {
-        let text = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
-        println!("{text}");
-    } else {
-        println!("{verdict}");
-    }
-    Ok(verdict.exit_code())
-}
-
-/// Tells what the brokers log, with simulated time and node.
-fn log() {
-    struct Simulated;
-    impl tracing_subscriber::fmt::time::FormatTime for Simulated {
-        fn format_time(
-            &self,
-            w: &mut tracing_subscriber::fmt::format::Writer<'_>,
-        ) -> std::fmt::Result {
-            let micros = runtime::simulated::world::now_nanos() / 1_000;
-            let node = runtime::simulated::world::current_node();
-            write!(
-                w,
-                "{:>4}.{:06} node {node}",
-                micros / 1_000_000,
-                micros % 1_000_000
-            )
+        if let Some(path) = &self.plan {
+            return Plan::parse(&read(path)?)
+                .map_err(|error| format!("{}: {error}", path.display()));
         }
+        if self.benchmark {
+            return Ok(sim::bench::plan(self.seed.unwrap_or_default()));
+        }
+        let mut plan = generate(self.seed.unwrap_or_default(), self.profile);
+        if let Some(name) = &self.control {
+            control_of(name)?.apply(&mut plan);
+        }
+        Ok(plan)
     }
-    tracing_subscriber::fmt()
-        .with_timer(Simulated)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+}
+
+/// The text of a file.
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes a file and the folders above it.
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            std::fs::create_dir_all(folder).map_err(wrong)?;
+        }
+        _ => {}
+    }
+    std::fs::write(path, text).map_err(wrong)
+}
+
+/// A profile as the command line has it.
+fn name_of(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Calm => "calm",
+        Profile::Swarm => "swarm",
+        Profile::All => "all",
+    }
+}
+
+/// The planted bug of this name, or the names that there are.
+fn plant_of(name: &str) -> Result<Plant, String> {
+    Plant::from_name(name).ok_or_else(|| {
+        let mut text = format!("no planted bug is named `{name}`; there are:");
+        for plant in Plant::ALL {
+            text.push_str(&format!("\n  {:<28} {}", plant.name(), plant.what()));
+        }
+        text
+    })
+}
+
+/// What was built, as whoever started this process says.
+fn commit() -> String {
+    std::env::var("MILLRACE_COMMIT").unwrap_or_else(|_| "unknown".into())
 }

@@ -35,7 +35,7 @@ pub struct Event {
     /// The node by name, such as `broker-1`; any, if empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub node: String,
-    /// A part of one of the event's texts (a path, a name); any, if empty.
+    /// A part of one of the event's texts (a path, a name), or `FIELD=VALUE`; any, if empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub contains: String,
     /// Which of them, from 1.
@@ -44,6 +44,13 @@ pub struct Event {
     /// Only those after this millisecond of the workload.
     #[serde(default)]
     pub after_ms: u64,
+    /// Only those before this millisecond of the workload; 0: at any time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub before_ms: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn one() -> u32 {

@@ -32,8 +32,8 @@ pub(super) fn fault(mut table: Table) -> Result<FaultPlan, String> {
     })
 }
 
-/// Reads `at 5000 ms`, `at 5 s`, or `KIND [#N] [of PART] [on NODE] [after N ms]`.
-fn when(line: &str) -> Result<When, String> {
+/// Reads `at 5000 ms`, `at 5 s`, or `KIND [#N] [of PART] [on NODE] [after N ms] [before N ms]`.
+pub(super) fn when(line: &str) -> Result<When, String> {
     let wrong = |reason: &str| format!("when: `{line}`: {reason}");
     let words: Vec<&str> = line.split_whitespace().collect();
     if let ["at", rest @ ..] = words.as_slice() {
@@ -47,6 +47,7 @@ fn when(line: &str) -> Result<When, String> {
         contains: String::new(),
         nth: 1,
         after_ms: 0,
+        before_ms: 0,
     };
     while let Some(word) = words.next() {
         let mut next = || words.next().ok_or_else(|| wrong("it ends too early"));
@@ -56,6 +57,10 @@ fn when(line: &str) -> Result<When, String> {
             "after" => {
                 let span = [next()?, next()?];
                 event.after_ms = millis(&span).ok_or_else(|| wrong("`after 5000 ms`"))?;
+            }
+            "before" => {
+                let span = [next()?, next()?];
+                event.before_ms = millis(&span).ok_or_else(|| wrong("`before 5000 ms`"))?;
             }
             word => {
                 let number = word
@@ -100,5 +105,47 @@ fn when_text(when: &When) -> String {
     if event.after_ms > 0 {
         text.push_str(&format!(" after {} ms", event.after_ms));
     }
+    if event.before_ms > 0 {
+        text.push_str(&format!(" before {} ms", event.before_ms));
+    }
     text
+}
+
+/// Writes out the steps that a client repeats: `FROM..TO/EVERY OPERATION` is one at each of these milliseconds.
+pub(super) fn repeat_steps(client: &mut Table) -> Result<(), String> {
+    let Some(Value::Array(steps)) = client.get_mut("steps") else {
+        return Ok(());
+    };
+    let mut all: Vec<(u64, String)> = Vec::new();
+    for step in steps.iter() {
+        let line = step.as_str().ok_or("a step is a line of text")?;
+        let (at, operation) = line
+            .trim()
+            .split_once(' ')
+            .ok_or_else(|| format!("`{line}`: a step is `<millisecond> <operation>`"))?;
+        let times = times(at).ok_or_else(|| format!("`{line}`: it begins with a millisecond"))?;
+        all.extend(times.map(|at_ms| (at_ms, operation.to_owned())));
+    }
+    // Of steps at the same time, the first written comes first.
+    all.sort_by_key(|(at_ms, _)| *at_ms);
+    let lines = all
+        .into_iter()
+        .map(|(at, operation)| format!("{at} {operation}"));
+    *steps = lines.map(Value::String).collect();
+    Ok(())
+}
+
+/// `5000` or `1000..9000/250`.
+fn times(text: &str) -> Option<impl Iterator<Item = u64>> {
+    let (from, to, every) = match text.split_once("..") {
+        None => {
+            let at = text.parse().ok()?;
+            (at, at + 1, 1)
+        }
+        Some((from, rest)) => {
+            let (to, every) = rest.split_once('/')?;
+            (from.parse().ok()?, to.parse().ok()?, every.parse().ok()?)
+        }
+    };
+    (every > 0).then(|| (from..to).step_by(every))
 }

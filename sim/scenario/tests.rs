@@ -10,6 +10,7 @@ must_hit = ["power-loss-lost-writes"]
 
 [base]
 seed = 42
+profile = "calm"
 
 [broker]
 cores = 1
@@ -47,6 +48,7 @@ fn a_base_is_changed() {
         contains: ".log".into(),
         nth: 2,
         after_ms: 3_000,
+        before_ms: 0,
     };
     assert_eq!(story.plan.faults[0].when, When::Event(event));
     assert_eq!(story.plan.faults[0].for_ms, 500);
@@ -89,11 +91,7 @@ fn a_wrong_story_says_where_and_why() {
             "",
             "faults[0]: missing field `node`",
         ),
-        (
-            "must_hit",
-            "planted = \"Nothing\"\nmust_hit",
-            "no planted bug is named `Nothing`",
-        ),
+        ("must_hit", "planted = 7\nmust_hit", "planted: "),
     ] {
         assert!(STORY.contains(from), "{from}");
         let error = Scenario::parse(&STORY.replacen(from, to, 1)).expect_err(to);
@@ -150,4 +148,80 @@ fn a_story_that_does_not_happen_is_stale() {
         activations: 0,
     });
     assert_eq!(story.judge(&other).exit_code(), 3);
+}
+
+#[test]
+fn a_plain_story_needs_few_words() {
+    let text = r#"
+format = 1
+title = "a few sends"
+must_hit = ["replica #3 on broker-1 after 1 s before 9 s", "connection-reset"]
+topics = [{ name = "t0", partitions = 1 }]
+base = { seed = 1 }
+
+[[clients]]
+role = "producer"
+steps = ["1000..1500/200 send t0 0 1 10", "1300 crash"]
+"#;
+    let scenario = Scenario::parse(text).expect("a good story");
+    let steps: Vec<String> = scenario.plan.clients[0]
+        .steps
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let wanted = [
+        "1000 send t0 0 1 10",
+        "1200 send t0 0 1 10",
+        "1300 crash",
+        "1400 send t0 0 1 10",
+    ];
+    assert_eq!(steps, wanted);
+    let event = event_of(&scenario.plan.must_hit[0]).expect("an event");
+    assert_eq!(
+        (event.nth, event.after_ms, event.before_ms),
+        (3, 1_000, 9_000)
+    );
+    for (from, to, said) in [
+        (
+            "connection-reset",
+            "connection-rest",
+            "must_hit: `connection-rest`",
+        ),
+        ("1000..1500/200", "1000..1500", "clients[0]: "),
+    ] {
+        let error = Scenario::parse(&text.replace(from, to)).expect_err(to);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+/// Every scenario that is kept: name and text.
+pub(super) fn files() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fault-scenarios");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            files.push((path.display().to_string(), text));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_scenario_that_is_kept_says_what_must_happen() {
+    let files = files();
+    assert!(files.len() >= 12, "{}", files.len());
+    for (name, text) in files {
+        let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!scenario.title.is_empty(), "{name}: it has no title");
+        assert!(
+            !scenario.plan.must_hit.is_empty(),
+            "{name}: it has no marks"
+        );
+    }
 }

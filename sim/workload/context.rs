@@ -30,6 +30,10 @@ pub struct Context {
     pub outcomes: RefCell<BTreeMap<String, Outcomes>>,
     /// Operations that could not even be invoked, and what nuisances did, by operation and reason.
     pub skipped: RefCell<BTreeMap<String, u64>>,
+    /// Partitions that the judge produced to after healing.
+    pub produced: Cell<u64>,
+    /// Groups that it looked at.
+    pub groups_judged: Cell<u64>,
     progress: RefCell<BTreeMap<u32, Progress>>,
     /// Topics that somebody deletes: their names may come to mean another topic.
     passing: BTreeSet<String>,
@@ -62,6 +66,8 @@ impl Context {
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),
+            produced: Cell::new(0),
+            groups_judged: Cell::new(0),
             progress: RefCell::default(),
         }
     }
@@ -126,7 +132,7 @@ impl Context {
     }
 
     /// What a topic of this name promises in this run: the weaker, if the plan changes it on the way.
-    pub(super) fn class_of(&self, topic: &str) -> Durability {
+    pub fn class_of(&self, topic: &str) -> Durability {
         let planned = self.plan.topics.iter().filter(|plan| plan.name == topic);
         let at_first = planned.filter_map(|plan| plan.configs.get("flush.messages").cloned());
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);

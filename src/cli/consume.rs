@@ -111,6 +111,7 @@ struct Format {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     runtime::task::block_on(async {
         let client = arguments.cluster.connect().await?;
+        let terminated = runtime::signal::terminated().context("signals")?;
         let mut consumer = consumer(&client, arguments).await?;
         let mut printer = Printer {
             arguments,
@@ -119,7 +120,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         };
         let ended = runtime::select! {
             biased;
-            signalled = runtime::signal::terminated() => signalled.context("signals"),
+            () = terminated => Ok(()),
             ended = read(&client, &mut consumer, &mut printer) => ended,
         };
         ended?;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use admin::HttpServer;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use broker::config::StaticConfig;
 use broker::node::{NodeConfig, Ready, RunningNode};
 use broker::server::authorizer::{Authorizer, Quotas};
@@ -69,6 +69,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     runtime::process::use_small_pages();
     start_log(arguments.log_format);
     runtime::task::block_on(async {
+        // From here on: clients are served before the start has ended, and whoever was served may ask for a clean stop.
+        let terminated = runtime::signal::terminated().context("signals")?;
         let node = start(arguments).await?;
         let shared = Arc::clone(&node.shared);
         let http = match serve_http(arguments.http, &node).await {
@@ -81,10 +83,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         };
         println!("{}", ready_line(&node.ready));
         let terminated = runtime::task::spawn_local(async move {
-            match runtime::signal::terminated().await {
-                Ok(()) => tracing::info!("asked to end"),
-                Err(error) => tracing::error!(%error, "signals cannot be received"),
-            }
+            terminated.await;
+            tracing::info!("asked to end");
             shared.stop();
         });
         let ended = node.ended().await;

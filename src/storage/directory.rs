@@ -91,11 +91,17 @@ impl LogDirectory {
         replace_file(disk, &file, Bytes::from(properties.format()))
             .await
             .map_err(io)?;
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
-            disk.sync_dir(parent).await.map_err(io)?;
+        // Every folder above: any of them may have been made just now, or by a try that was cut short, and without its
+        // name in the folder above it everything below is gone after a loss of power.
+        for parent in path.ancestors().skip(1) {
+            if parent.as_os_str().is_empty() {
+                break;
+            }
+            match disk.sync_dir(parent).await {
+                // What this process may not even open it has not made.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+                synced => synced.map_err(io)?,
+            }
         }
         Ok(())
     }

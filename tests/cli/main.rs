@@ -9,3 +9,4 @@ mod harness;
 mod json;
 mod offsets;
 mod plants;
+mod stops;

@@ -6,7 +6,7 @@ const PLANTED: &str = include_str!("../../src/types/planted.rs");
 
 /// The variants of `types::Plant`, read from its source: naming them here by their `Debug` would prove nothing.
 fn names() -> Vec<&'static str> {
-    let (_, body) = PLANTED.split_once("pub enum Plant {").expect("the enum");
+    let (_, body) = PLANTED.split_once("\nplants! {").expect("the list");
     let (body, _) = body.split_once("\n}").expect("its end");
     let lines = body
         .lines()

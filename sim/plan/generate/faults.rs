@@ -158,6 +158,7 @@ fn when(kind: Kind, at_ms: u64, draw: &mut Draw) -> When {
             .to_string(),
         nth: draw.small(1, 20) as u32,
         after_ms: at_ms,
+        before_ms: 0,
     })
 }
 

@@ -69,7 +69,13 @@ impl Shard {
                 slot.push_job(Job::WriteEpochs);
                 self.to_write.insert(partition);
             }
-            Action::Note(note) => trace(partition, &note),
+            Action::Note(note) => {
+                trace(partition, &note);
+                if let Some(observer) = self.node.observer() {
+                    let of = format!("{}-{}", partition.topic_id, partition.partition);
+                    observer.noted(note.what, &of);
+                }
+            }
         }
     }
 

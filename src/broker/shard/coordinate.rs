@@ -74,7 +74,12 @@ impl Shard {
                     self.internal_append(now, partition_of_log, epoch, batch, sink);
                 }
                 Action::Reply { token, response } => self.answer_asking(partition, token, response),
-                Action::Note { what, group } => tracing::trace!(partition, group, "{what}"),
+                Action::Note { what, group } => {
+                    tracing::trace!(partition, group, "{what}");
+                    if let Some(observer) = self.node.observer() {
+                        observer.noted(what, &group);
+                    }
+                }
             }
         }
         self.note_coordinator_deadline(partition);

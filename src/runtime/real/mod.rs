@@ -29,19 +29,17 @@ pub(crate) fn entropy() -> u64 {
 }
 
 /// See [`crate::signal::terminated`].
-pub(crate) async fn terminated() -> io::Result<()> {
+pub(crate) fn terminated() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    poll_fn(|cx| {
+    Ok(poll_fn(move |cx| {
         let asked = terminate.poll_recv(cx).is_ready() || interrupt.poll_recv(cx).is_ready();
         if asked {
             Poll::Ready(())
         } else {
             Poll::Pending
         }
-    })
-    .await;
-    Ok(())
+    }))
 }
 
 /// See [`crate::process::open_files_max`].

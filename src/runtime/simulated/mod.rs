@@ -61,8 +61,11 @@ pub(crate) fn entropy() -> u64 {
 }
 
 /// See [`crate::signal::terminated`].
-pub(crate) async fn terminated() -> io::Result<()> {
-    madsim::signal::ctrl_c().await
+pub(crate) fn terminated() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let asked = madsim::signal::ctrl_c().await;
+        asked.expect("a simulated interrupt cannot be refused");
+    })
 }
 
 /// See [`crate::process::open_files_max`].

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub const STORAGE_ERROR: i16 = 56;
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// How much of a broker's log is shown when its stop was not clean.
+const LOG_LINES_SHOWN: usize = 30;
 const STEP: Duration = Duration::from_millis(20);
 
 /// Where a broker's data are and how it is started.
@@ -38,6 +40,8 @@ pub struct Fault {
 pub struct Broker {
     child: Child,
     address: SocketAddr,
+    /// What it says.
+    log: PathBuf,
     /// The calls on the files of the fault.
     trace: PathBuf,
     /// Whether the child is strace, and the broker its child.
@@ -109,11 +113,9 @@ impl Home {
     }
 
     fn spawn(&self, mut command: Command, is_traced: bool) -> Result<Broker> {
+        let log_path = self.folder.join("broker.log");
         let mut log = std::fs::OpenOptions::new();
-        let log = log
-            .create(true)
-            .append(true)
-            .open(self.folder.join("broker.log"))?;
+        let log = log.create(true).append(true).open(&log_path)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -123,6 +125,7 @@ impl Home {
         let mut broker = Broker {
             child,
             address: self.address,
+            log: log_path,
             trace: self.folder.join("trace.txt"),
             is_traced,
         };
@@ -132,7 +135,7 @@ impl Home {
             ensure!(
                 is_running && Instant::now() < deadline,
                 "the broker did not come up: see {}",
-                self.folder.join("broker.log").display()
+                broker.log.display()
             );
             std::thread::sleep(STEP);
         }
@@ -165,8 +168,8 @@ impl Broker {
         }
     }
 
-    /// Asks it to stop, and waits.
-    pub fn stop(self) -> Result<ExitStatus> {
+    /// Asks it to stop, and waits until it has done so cleanly.
+    pub fn stop(self) -> Result<()> {
         let pid = self.child.id();
         let pid = match self.is_traced {
             false => pid.to_string(),
@@ -179,7 +182,17 @@ impl Broker {
         };
         let killed = Command::new("kill").arg(pid).status()?;
         ensure!(killed.success(), "the broker is gone");
-        self.ended()
+        let log = self.log.clone();
+        let status = self.ended()?;
+        let log = std::fs::read_to_string(log)?;
+        let first = log.lines().count().saturating_sub(LOG_LINES_SHOWN);
+        let last: Vec<&str> = log.lines().skip(first).collect();
+        ensure!(
+            status.success(),
+            "the stop is not clean: {status}; the broker's log ends with\n{}",
+            last.join("\n")
+        );
+        Ok(())
     }
 }
 

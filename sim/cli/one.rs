@@ -1,0 +1,104 @@
+//! One run in this process.
+
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use sim::run::{Options, run};
+
+use super::{Which, plant_of};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    which: Which,
+    /// Let this planted bug act.
+    #[arg(long, value_name = "NAME")]
+    plant: Option<String>,
+    /// Tell the verdict as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    watching: Watching,
+}
+
+/// What a person wants to see of a run.
+#[derive(clap::Args)]
+pub(super) struct Watching {
+    /// Write every event to this file.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Tell what the brokers log, with simulated time and node.
+    #[arg(long)]
+    log: bool,
+    /// Let nobody judge: the trace must be the same.
+    #[arg(long)]
+    no_checkers: bool,
+}
+
+impl Watching {
+    /// Options of a run that is watched like this.
+    pub(super) fn options(&self) -> Result<Options, String> {
+        if self.log {
+            log();
+        }
+        let mut options = Options {
+            without_checkers: self.no_checkers,
+            ends_at_leaks: true,
+            ..Options::default()
+        };
+        if let Some(path) = &self.trace {
+            let file = std::fs::File::create(path)
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            options.trace = Some(Box::new(BufWriter::new(file)));
+        }
+        Ok(options)
+    }
+
+    /// Whether anything is to be seen.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.log || self.trace.is_some()
+    }
+}
+
+/// Runs a seed or a plan.
+pub(super) fn run_one(arguments: &Arguments) -> Result<u8, String> {
+    let plan = arguments.which.read()?;
+    let planted = arguments.plant.as_deref().map(plant_of).transpose()?;
+    let options = Options {
+        planted,
+        ..arguments.watching.options()?
+    };
+    let verdict = run(&plan, options).verdict;
+    if arguments.json {
+        let text = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
+        println!("{text}");
+    } else {
+        println!("{verdict}");
+    }
+    Ok(verdict.exit_code())
+}
+
+/// Tells what the brokers log, with simulated time and node.
+fn log() {
+    struct Simulated;
+    impl tracing_subscriber::fmt::time::FormatTime for Simulated {
+        fn format_time(
+            &self,
+            w: &mut tracing_subscriber::fmt::format::Writer<'_>,
+        ) -> std::fmt::Result {
+            let micros = runtime::simulated::world::now_nanos() / 1_000;
+            let node = runtime::simulated::world::current_node();
+            write!(
+                w,
+                "{:>4}.{:06} node {node}",
+                micros / 1_000_000,
+                micros % 1_000_000
+            )
+        }
+    }
+    tracing_subscriber::fmt()
+        .with_timer(Simulated)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
