@@ -360,20 +360,25 @@ fn judge_all(world: &World, history: &History, work: &mut BTreeMap<String, u64>)
             *work.entry(checker.to_string()).or_default() += count;
         }
         for finding in report.findings {
-            let of_history = finding
-                .operations
-                .iter()
+            let operations = finding.operations.iter();
+            let shown_by = operations
                 .filter_map(|&index| history.operations.get(index as usize))
-                .map(|operation| operation.time / 1_000)
+                .map(|operation| operation.time)
                 .max();
+            let at_nanos = finding.at_nanos.or(shown_by).unwrap_or_default();
             world.reports.borrow_mut().push(Report {
                 checker: finding.checker.to_string(),
                 object: finding.object,
                 message: finding.message,
-                at_us: finding.at_us.or(of_history).unwrap_or_default(),
+                at_us: at_nanos / 1_000,
             });
         }
     }
+    // Of those at one moment the simulator's own come first, then the checkers of state.
+    world
+        .reports
+        .borrow_mut()
+        .sort_by_key(|report| report.at_us);
 }
 
 /// What the run knows and the history does not.
@@ -425,6 +430,7 @@ fn verdict(
         seed: world.plan.seed,
         profile: world.plan.profile,
         generator: GENERATOR,
+        commit: String::new(),
         color,
         reports,
         trace_hash: sink.hash(),

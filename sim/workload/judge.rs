@@ -143,7 +143,7 @@ fn tells_damage(error: &Error) -> bool {
 
 /// Whether the judge last heard that the partition is damaged, and it is; noted then. A partition that no fault damaged
 /// has to be served: after healing no disk fails any more, and a broker that had closed a log directory was restarted.
-fn is_fenced(actor: &Actor, key: Key) -> bool {
+pub(super) fn is_fenced(actor: &Actor, key: Key) -> bool {
     let is_told = actor.last_error.borrow().as_ref().is_some_and(tells_damage);
     if is_told && is_damaged(actor, key) {
         actor.context.fenced.borrow_mut().insert(key);

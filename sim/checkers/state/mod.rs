@@ -23,7 +23,7 @@ use std::fmt::Display;
 use types::Uuid;
 
 pub use events::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent,
 };
 
@@ -94,7 +94,7 @@ impl State {
                 producer_id,
                 producer_epoch,
             } => self.producer_id_given(*producer_id, *producer_epoch),
-            Event::CommitBegun { group, key, offset } => self.commit_begun(group, *key, *offset),
+            Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
             Event::Coordinator(seen) => self.coordinator(seen),
             Event::Quorum(seen) => self.quorum(seen),
@@ -150,12 +150,8 @@ impl State {
     }
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
-        let known = self.report.findings.len();
         self.report
-            .find(checker, object, message, vec![self.number]);
-        for finding in &mut self.report.findings[known..] {
-            finding.at_us = Some(self.now / 1_000);
-        }
+            .find_at(self.now, checker, object, message, vec![self.number]);
     }
 
     /// Finds unless `holds`.
