@@ -206,7 +206,8 @@ async fn producers(
     while let Some(batch) = scan.next().await? {
         let header = &batch.header;
         let is_first = header.base_offset == from && header.producer_id >= 0;
-        if header.base_offset < from || (is_first && types::planted!(ProducersRebuiltTooLate)) {
+        // A log start may lie inside of a batch, whose producer is remembered all the same.
+        if header.next_offset() <= from || (is_first && types::planted!(ProducersRebuiltTooLate)) {
             continue;
         }
         let ended = state.replay(
