@@ -60,7 +60,10 @@ fn rows(what: What) -> Vec<(&'static str, &'static str)> {
         }
         What::Faults => FAULTS.to_vec(),
         What::Marks => MARKS.iter().map(|one| (one.name, one.meaning)).collect(),
-        What::Mutants => Plant::ALL.iter().map(|one| (one.name(), one.what())).collect(),
+        What::Mutants => Plant::ALL
+            .iter()
+            .map(|one| (one.name(), one.what()))
+            .collect(),
         What::Controls => CONTROLS.iter().map(|one| (one.name, one.meaning)).collect(),
     }
 }

@@ -14,6 +14,12 @@ pub struct Groups {
     generations: BTreeMap<String, (i32, LeaderEpoch, i32)>,
     /// Coordinators by partition of the offsets topic: whether they serve, and in which epoch.
     coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
+    /// The generation in which a group was last stable, with its coordinator: that is in the log.
+    stable: BTreeMap<String, (i32, i32)>,
+    /// Since when a group has members, in nanoseconds of the run.
+    members_since: BTreeMap<String, u64>,
+    /// Offsets that were there when a group was last seen with members who read them.
+    read: BTreeSet<(String, Key)>,
     registers: BTreeMap<(String, Key), Register>,
     /// Whether a loss of power may have taken commits since.
     may_have_lost: bool,
@@ -24,8 +30,8 @@ pub struct Groups {
 struct Register {
     /// The last acknowledged one, and those that were under way together with it: answers may overtake each other.
     acked: BTreeSet<Offset>,
-    /// Commits that began and were not answered, with the event: each may be there.
-    begun: Vec<(Offset, u32)>,
+    /// Commits that began and were not answered: each may be there.
+    begun: Vec<Begun>,
     /// The event of the last answer.
     answered: u32,
     /// Whether beginnings are told at all: without them nothing can be judged.
@@ -34,13 +40,25 @@ struct Register {
     superseded: BTreeSet<Offset>,
 }
 
+/// A commit that began.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    offset: Offset,
+    /// The event, and its time.
+    number: u32,
+    at: u64,
+}
+
 impl Groups {
     /// A node died: coordinators have to load again.
     pub fn died(&mut self, death: Death, commits_are_replicated: bool) {
         self.coordinators.clear();
         self.generations.clear();
+        self.members_since.clear();
+        self.read.clear();
         if death == Death::Power && commits_are_replicated {
             self.registers.clear();
+            self.stable.clear();
             self.may_have_lost = true;
         }
     }
@@ -48,9 +66,10 @@ impl Groups {
 
 impl State {
     pub(super) fn commit_begun(&mut self, group: &str, key: Key, offset: Offset) {
+        let (number, at) = (self.number, self.now);
         let registers = &mut self.groups.registers;
         let register = registers.entry((group.to_owned(), key)).or_default();
-        register.begun.push((offset, self.number));
+        register.begun.push(Begun { offset, number, at });
         register.is_watched = true;
     }
 
@@ -81,14 +100,28 @@ impl State {
         let at = register
             .begun
             .iter()
-            .position(|begun| begun.0 == committed.offset);
-        let began = at.map_or(self.number, |at| register.begun.remove(at).1);
+            .position(|begun| begun.offset == committed.offset);
+        let begun = at.map(|at| register.begun.remove(at));
+        let began = begun.map_or(self.number, |begun| begun.number);
         if began > register.answered {
             register.superseded.append(&mut register.acked);
         }
         register.answered = self.number;
         register.acked.insert(committed.offset);
         register.superseded.remove(&committed.offset);
+        self.outsider(committed, begun);
+    }
+
+    /// While a group has members, only they commit.
+    fn outsider(&mut self, committed: &OffsetCommitted, begun: Option<Begun>) {
+        let since = self.groups.members_since.get(&committed.group).copied();
+        let (Some(since), Some(begun)) = (since, begun) else {
+            return;
+        };
+        let is_outside = committed.generation < 0 && since < begun.at;
+        self.demand(!is_outside, CheckerId::S33, &committed.group, || {
+            "somebody without a generation committed, though the group has members".to_owned()
+        });
     }
 
     pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
@@ -104,8 +137,27 @@ impl State {
         if !seen.is_serving {
             return;
         }
+        let is_there = |name: &String| seen.groups.iter().any(|group| group.group == *name);
+        let groups = &mut self.groups;
+        groups
+            .stable
+            .retain(|name, (by, _)| *by != seen.partition || is_there(name));
         for group in &seen.groups {
             self.group(seen, group);
+        }
+    }
+
+    /// A stable group's generation is in the log: it never goes back, whoever loads it.
+    fn stable(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) {
+        let name = &seen.group;
+        let stable = self.groups.stable.get(name).map_or(-1, |stable| stable.1);
+        let generation = seen.generation;
+        self.demand(generation >= stable, CheckerId::S33, name, || {
+            format!("its generation is {generation}; it was stable in {stable}")
+        });
+        if seen.is_stable {
+            let now = (by.partition, generation);
+            self.groups.stable.insert(name.clone(), now);
         }
     }
 
@@ -115,6 +167,7 @@ impl State {
         let before = self.groups.generations.insert(name.clone(), now);
         let same_term = before.filter(|before| (before.0, before.1) == (now.0, now.1));
         let before = same_term.map_or(-1, |before| before.2);
+        self.stable(by, seen);
         // A group that was removed begins anew.
         let is_new = seen.generation <= 1;
         self.demand(
@@ -141,6 +194,32 @@ impl State {
             }
         }
         self.offsets(seen);
+        if seen.has_members {
+            let since = self.groups.members_since.entry(name.clone());
+            since.or_insert(self.now);
+        } else {
+            self.groups.members_since.remove(name);
+        }
+    }
+
+    /// What members read does not expire: notes it, and what of it is gone.
+    fn expired(&mut self, seen: &GroupSeen) -> Vec<String> {
+        let is_read = |key: &Key| seen.has_members && seen.subscribed.contains(&key.topic);
+        let of_group = |(group, _): &&(String, Key)| *group == seen.group;
+        let known = &self.groups.read;
+        let is_there = |key: &Key| seen.offsets.iter().any(|(there, _)| there == key);
+        let gone: Vec<String> = known
+            .iter()
+            .filter(of_group)
+            .map(|(_, key)| key)
+            .filter(|key| is_read(key) && !is_there(key) && !self.may_be_gone(key.topic))
+            .map(|key| format!("{key} has expired, though members read it"))
+            .collect();
+        self.groups.read.retain(|(group, _)| *group != seen.group);
+        let there = seen.offsets.iter().map(|(key, _)| *key).filter(is_read);
+        let there = there.map(|key| (seen.group.clone(), key));
+        self.groups.read.extend(there);
+        gone
     }
 
     /// What lies in memory is the last acknowledged commit, or one that nobody has been told of yet.
@@ -152,7 +231,7 @@ impl State {
             partition: i32::MIN,
         };
         let from = (seen.group.clone(), lowest);
-        let mut wrong = Vec::new();
+        let mut wrong = self.expired(seen);
         let mut looked = 0;
         for ((group, key), register) in self.groups.registers.range(from..) {
             if *group != seen.group {
@@ -160,12 +239,12 @@ impl State {
             }
             let acked = &register.acked;
             let is_judged = register.is_watched && !acked.is_empty();
-            if !is_judged || self.deleted.contains(&key.topic) {
+            if !is_judged || self.may_be_gone(key.topic) {
                 continue;
             }
             looked += 1;
             let may_be = |told: &Offset| {
-                acked.contains(told) || register.begun.iter().any(|begun| begun.0 == *told)
+                acked.contains(told) || register.begun.iter().any(|begun| begun.offset == *told)
             };
             match offsets.get(key) {
                 Some(told) if may_be(told) => {}

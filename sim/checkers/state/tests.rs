@@ -76,6 +76,7 @@ fn producer(last_sequence: i32, last_offset: Offset) -> ProducerSeen {
         producer_epoch: 0,
         last_sequence: Some(last_sequence),
         last_offset: Some(last_offset),
+        window: None,
     }
 }
 
@@ -151,6 +152,7 @@ impl Told {
             acks,
             batch,
             result: Ok(offset),
+            waited_nanos: 0,
         }));
     }
 

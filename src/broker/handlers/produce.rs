@@ -321,11 +321,13 @@ impl Pending {
             return;
         };
         let (partition, header) = &self.observed[&place];
+        let waited = context.core.now().mono.since(context.now.mono);
         observer.produce_answered(&ProduceAnswered {
             partition: *partition,
             acks,
             header,
             result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
+            waited_nanos: waited.as_nanos() as u64,
         });
     }
 }

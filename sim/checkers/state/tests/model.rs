@@ -119,6 +119,7 @@ impl Broker {
             producer_epoch: 0,
             last_sequence: Some(batch.last_sequence()),
             last_offset: Some(batch.last_offset),
+            window: None,
         });
         seen.collect()
     }
@@ -208,6 +209,7 @@ impl Broker {
             acks: Acks::All,
             batch: offered,
             result: Ok(offset),
+            waited_nanos: 0,
         }));
     }
 
