@@ -24,7 +24,7 @@ use types::Uuid;
 
 pub use events::{
     Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen,
+    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent,
 };
 
 /// What the run's options permit.
@@ -151,7 +151,7 @@ impl State {
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
         self.report
-            .find(checker, object, message, vec![self.number]);
+            .find_at(self.now, checker, object, message, vec![self.number]);
     }
 
     /// Finds unless `holds`.
