@@ -38,6 +38,8 @@ pub struct Context {
     /// Groups that it looked at.
     pub groups_judged: Cell<u64>,
     progress: RefCell<BTreeMap<u32, Progress>>,
+    /// What the plan says of topics that were asked for.
+    planned_classes: RefCell<BTreeMap<String, Durability>>,
     /// Topics that somebody deletes: their names may come to mean another topic.
     passing: BTreeSet<String>,
 }
@@ -73,6 +75,7 @@ impl Context {
             produced: Cell::new(0),
             groups_judged: Cell::new(0),
             progress: RefCell::default(),
+            planned_classes: RefCell::default(),
         }
     }
 
@@ -137,6 +140,16 @@ impl Context {
 
     /// What a topic of this name promises in this run: the weaker, if the plan changes it on the way.
     pub fn class_of(&self, topic: &str) -> Durability {
+        if let Some(&class) = self.planned_classes.borrow().get(topic) {
+            return class;
+        }
+        let class = self.planned_class(topic);
+        let mut known = self.planned_classes.borrow_mut();
+        known.insert(topic.to_owned(), class);
+        class
+    }
+
+    fn planned_class(&self, topic: &str) -> Durability {
         let planned = self.plan.topics.iter().filter(|plan| plan.name == topic);
         let at_first = planned.filter_map(|plan| plan.configs.get("flush.messages").cloned());
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);
