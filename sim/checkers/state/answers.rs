@@ -192,6 +192,8 @@ impl State {
             Asked::Earliest => Some(format!("it never was the log start, {}", seen.log_start)),
             Asked::Latest if offset <= latest => None,
             Asked::Latest => Some(format!("the end is {latest}")),
+            // Records were deleted while it was looked for.
+            Asked::Timestamp(_) if offset < seen.log_start => None,
             Asked::Timestamp(timestamp) => {
                 let start = seen.log_start;
                 let mut before = ghost.log.range(start..offset).map(|(_, batch)| batch);
