@@ -4,10 +4,15 @@
 //! [`checkers`] judge it. The parts that run exist only in the simulation build (`--cfg madsim`); plans, histories,
 //! checkers and verdicts are plain data.
 
+pub mod bench;
 pub mod checkers;
 pub mod compare;
 pub mod controls;
 pub mod history;
+#[cfg(madsim)]
+mod idle;
+#[cfg(madsim)]
+pub mod interposed;
 pub mod marks;
 pub mod plan;
 #[cfg(madsim)]

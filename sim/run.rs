@@ -2,25 +2,30 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::future::Future;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use broker::observer::Observer;
 use madsim::runtime::Handle;
+use runtime::simulated::leaks;
 use runtime::simulated::trace as runtime_trace;
 use runtime::simulated::world::now_nanos;
 use runtime::sync::Notify;
 use types::Plant;
 
+use crate::checkers::history::{Expectations, judge};
+use crate::checkers::state::Settings;
+use crate::history::{Durability, History, Key};
+use crate::idle::idle;
+use crate::interposed;
 use crate::plan::Plan;
 use crate::scenario::event_of;
 use crate::trace::TraceSink;
 use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
-use crate::checkers::history::{Expectations, judge};
-use crate::checkers::state::Settings;
-use crate::history::{History, Key};
 use crate::watch::{self, Watcher};
 use crate::workload::{self, Context};
 use crate::world::{self, BrokerState, Nemesis, Nodes, World};
@@ -45,6 +50,9 @@ pub struct Options {
     pub planted: Option<Plant>,
     /// Whether nobody judges: to see that judging changes nothing.
     pub without_checkers: bool,
+    /// Whether whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process, from
+    /// this run's beginning on and for ever. For processes that do nothing else.
+    pub ends_at_leaks: bool,
 }
 
 /// What is left of a run.
@@ -64,6 +72,7 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     runtime_trace::set_sink(Some(Rc::clone(&sink) as Rc<dyn runtime_trace::Sink>));
     watch::begin((!options.without_checkers).then(|| settings(plan)));
     Plant::choose(options.planted);
+    interposed::begin();
     Plant::send_marks_to(Some(|name| {
         runtime_trace::emit("mark", &[("name", runtime_trace::Value::Text(name))]);
     }));
@@ -73,12 +82,17 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     let ended = Rc::new(Cell::new(0));
     let at_end = Rc::clone(&ended);
     let inside = Rc::clone(&world);
+    let (ends_at_leaks, entropy_calls) = (options.ends_at_leaks, interposed::entropy_calls());
     let result = catch(|| {
         runtime::simulated::run(plan.seed, async move {
+            if ends_at_leaks {
+                arm(&inside, entropy_calls);
+            }
             supervise(inside).await;
             at_end.set(now_nanos());
         });
     });
+    let asked_for = interposed::take();
     sink.close();
     runtime_trace::set_sink(None);
     if let Err(message) = result {
@@ -95,8 +109,14 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
         ended.set(sink.last_nanos());
     }
     World::set_current(None);
+    for (call, caller) in &asked_for.callers {
+        let count = asked_for.count;
+        let message = format!("from {caller}, past the runtime ({count} such calls)");
+        world.report_at(0, "leak", call, message);
+    }
+    damaged_answers(&world);
     let history = world.clients.history.take().finish();
-    let mut work = BTreeMap::new();
+    let mut work = world.work.take();
     if !options.without_checkers {
         judge_all(&world, &history, &mut work);
     }
@@ -127,6 +147,7 @@ fn make_world(plan: &Plan, sink: &Rc<TraceSink>) -> Rc<World> {
         damaged: RefCell::default(),
         power_losses: RefCell::default(),
         has_final_reads: Cell::new(false),
+        work: RefCell::default(),
         clients_done: Cell::new(0),
     })
 }
@@ -168,6 +189,10 @@ async fn supervise(world: Rc<World>) {
     runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("healing"))]);
     nemesis.heal();
     liveness(&world, &nodes, &mut nemesis).await;
+    if all_serve(&world) {
+        runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("idle"))]);
+        idle(&world, &nodes, &mut nemesis).await;
+    }
     runtime_trace::emit("phase", &[("name", runtime_trace::Value::Text("end"))]);
     // What comes after is only cleaning up.
     world.sink.close();
@@ -253,15 +278,24 @@ async fn safety(world: &Rc<World>, nemesis: &mut Nemesis) {
 async fn liveness(world: &Rc<World>, nodes: &Rc<Nodes>, nemesis: &mut Nemesis) {
     let end = now_nanos() + world.plan.healing_ms_max * NANOS_PER_MS;
     nemesis.run_until(end, all_serve).await;
+    let lives = world
+        .brokers
+        .iter()
+        .map(|broker| u64::from(broker.lives.get()));
+    world.looked("L8", lives.sum());
     if !all_serve(world) {
         return report_down(world);
     }
     let clients = Rc::clone(&world.clients);
     let work = async move {
         let mut reports = workload::judge::liveness(&clients).await;
+        let world = World::current();
+        world.looked("L4", clients.produced.get());
+        world.looked("L7", clients.groups_judged.get());
         let deadline = now_nanos() + FINAL_READS_MS_MAX * NANOS_PER_MS;
         let mut found = workload::judge::final_reads(&clients, deadline).await;
         reports.append(&mut found.reports);
+        world.looked("L5", (found.ends.len() + found.missing.len()) as u64);
         reports
     };
     match with_judge(nodes, nemesis, work).await {
@@ -285,8 +319,23 @@ fn report_down(world: &World) {
 }
 
 /// What the plan permits.
-fn settings(_plan: &Plan) -> Settings {
-    Settings::default()
+fn settings(plan: &Plan) -> Settings {
+    let offsets = Context::new(plan, Vec::new()).class_of("__consumer_offsets");
+    Settings {
+        commits_are_replicated: offsets == Durability::Replicated,
+        ..Settings::default()
+    }
+}
+
+/// S39: a reader was given a batch whose checksum is wrong, and nobody had damaged any file.
+fn damaged_answers(world: &World) {
+    world.looked("S39", 1);
+    let skipped = world.clients.skipped.borrow();
+    let count = skipped.get("poll: damaged records").copied().unwrap_or(0);
+    if count > 0 && world.damaged.borrow().is_empty() {
+        let message = format!("{count} answers held batches whose checksum is wrong");
+        world.report_at(0, "S39", "readers", message);
+    }
 }
 
 /// Judges what was seen; what is found joins the world's reports.
@@ -343,7 +392,10 @@ fn expectations(
                 && topic == name
                 && let Ok(partition) = partition.parse()
             {
-                let key = Key { topic: id, partition };
+                let key = Key {
+                    topic: id,
+                    partition,
+                };
                 expectations.keys.entry(key).or_default().is_fenced = true;
             }
         }
@@ -395,13 +447,29 @@ fn verdict(
     }
 }
 
-/// Milliseconds of the processor that this process has used.
+/// From now on whoever reaches past the simulation ends the process. `entropy_calls` were made before the world was.
+fn arm(world: &World, entropy_calls: u64) {
+    if interposed::entropy_calls() == entropy_calls {
+        let message = "the hash tables of this thread were seeded before the world was";
+        world.report("leak", "hash tables", message.to_owned());
+    }
+    leaks::arm().expect("the system takes a filter of calls");
+}
+
+/// What the system says this process has used of the processor; opened once, before files are forbidden.
 #[expect(
     clippy::disallowed_methods,
     reason = "what a run costs is told beside its trace, never in it"
 )]
+static PROCESSOR: LazyLock<Option<File>> =
+    LazyLock::new(|| File::open("/proc/self/schedstat").ok());
+
+/// Milliseconds of the processor that this process has used.
 fn cpu_ms() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
+    let mut text = [0; 128];
+    let read = PROCESSOR.as_ref().map(|file| file.read_at(&mut text, 0));
+    let length = read.and_then(Result::ok).unwrap_or(0);
+    let text = String::from_utf8_lossy(&text[..length]);
     let nanos: u64 = text
         .split_whitespace()
         .next()
@@ -409,3 +477,7 @@ fn cpu_ms() -> u64 {
         .unwrap_or(0);
     nanos / 1_000_000
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

@@ -51,6 +51,13 @@ impl Rolling {
     }
 }
 
+/// A figure of a text, the same in every build.
+pub fn digest(text: &str) -> u64 {
+    let mut rolling = Rolling::START;
+    rolling.text(text);
+    rolling.0
+}
+
 /// Something that a fault or a mark waits for.
 struct Awaited {
     waits: Waits,
@@ -228,7 +235,10 @@ impl TraceSink {
         let (counted, name) = match event.kind {
             "fault" => (&self.faults, text(0).to_owned()),
             // What happened to which operation: `sync-eio`.
-            "disk-fault" => (&self.faults, format!("{}-{}", text(1), text(0))),
+            "disk-fault" => {
+                crate::watch::disk_fault(event.node, text(0), text(1), text(2));
+                (&self.faults, format!("{}-{}", text(1), text(0)))
+            }
             "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };

@@ -14,8 +14,8 @@ use protocol::records::BatchHeader;
 use raft::QuorumView;
 use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
-use runtime::simulated::world::now_nanos;
-use types::{NodeId, PartitionIndex, TopicPartition};
+use runtime::simulated::world::{current_node, now_nanos};
+use types::{NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
 
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
@@ -24,9 +24,13 @@ use crate::checkers::state::{
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Settings, State,
 };
 use crate::history::{Acks, Durability, Isolation, Key};
+use crate::world::World;
+use crate::world::logs::{self, Side};
 
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
+/// What the disk holds is compared with what was promised once in so many answers to producers.
+const DURABLE_EVERY: u64 = 64;
 
 /// What the checkers of state know of the run, and what is needed to tell them.
 #[derive(Default)]
@@ -39,13 +43,29 @@ struct Watch {
     last: BTreeMap<(NodeId, TopicPartition), [i64; 5]>,
     /// Topics by name, as the last published image has them.
     topics: BTreeMap<String, types::Uuid>,
+    /// The names that topics had.
+    names: BTreeMap<types::Uuid, String>,
+    /// What waits for an answer, by node and machine.
+    parked: BTreeMap<(NodeId, Machine), usize>,
     steps: u64,
+    /// Answers to producers that wait for all.
+    acknowledged: u64,
+}
+
+/// A machine of a node.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Machine {
+    Replica(TopicPartition),
+    Coordinator(PartitionIndex),
+    Quorum,
 }
 
 #[derive(Default)]
 struct Life {
     death: Option<Death>,
     opened: BTreeSet<TopicPartition>,
+    /// The node's number in the simulation.
+    number: u64,
 }
 
 thread_local! {
@@ -80,15 +100,70 @@ pub fn tell(event: impl FnOnce() -> Event) {
 /// A broker's process has ended.
 pub fn died(node: NodeId, death: Death) {
     WATCH.with_borrow_mut(|watch| {
+        let durable = match death {
+            Death::Kill => Vec::new(),
+            Death::Power => watch.durable_ends(node),
+        };
         let life = watch.lives.entry(node).or_default();
         life.opened.clear();
         life.death = Some(death);
+        watch.parked.retain(|(other, _), _| *other != node);
         watch.tell(|| Event::Died {
             node,
             death,
-            durable: Vec::new(),
+            durable,
         });
     });
+}
+
+/// A file operation met a fault, as the trace tells it.
+pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
+    // What does not fit is refused cleanly; reads and names promise nothing.
+    if effect != "eio" || !matches!(operation, "write" | "sync") || !file.ends_with(".log") {
+        return;
+    }
+    WATCH.with_borrow_mut(|watch| {
+        let directory = file.rsplit('/').nth(1).unwrap_or_default();
+        let Some((topic, partition)) = directory.rsplit_once('-') else {
+            return;
+        };
+        let node = watch.lives.iter().find(|(_, life)| life.number == number);
+        if let (Some((&node, _)), Some(&topic), Ok(partition)) =
+            (node, watch.topics.get(topic), partition.parse())
+        {
+            let key = Key { topic, partition };
+            watch.tell(|| Event::DiskFailed { node, key });
+        }
+    });
+}
+
+/// Nothing moves any more: compares what the disks of running nodes hold with what happened. What the machines of a
+/// node still hold back, by machine.
+pub fn sweep() -> Vec<(String, usize)> {
+    WATCH.with_borrow_mut(|watch| {
+        let nodes: Vec<NodeId> = watch.lives.keys().copied().collect();
+        for node in nodes {
+            watch.sweep(node);
+        }
+        let parked = watch.parked.iter();
+        parked
+            .map(|((node, machine), count)| (format!("node {node}: {machine:?}"), *count))
+            .collect()
+    })
+}
+
+/// What the replicas of a node are now, in short: the same after every recovery of one image.
+pub fn state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
+    WATCH.with_borrow(|watch| {
+        let last = watch.last.iter().filter(|((other, _), _)| *other == node);
+        last.map(|((_, partition), figures)| (*partition, *figures))
+            .collect()
+    })
+}
+
+/// What is known of a node's replicas belongs to an earlier time.
+pub fn forget(node: NodeId) {
+    WATCH.with_borrow_mut(|watch| watch.last.retain(|(other, _), _| *other != node));
 }
 
 /// What a partition promises.
@@ -105,6 +180,57 @@ impl Watch {
         if let Some(state) = &mut self.state {
             state.event(now_nanos(), &event());
         }
+    }
+
+    fn park(&mut self, node: NodeId, machine: Machine, count: usize) {
+        match count {
+            0 => self.parked.remove(&(node, machine)),
+            _ => self.parked.insert((node, machine), count),
+        };
+    }
+
+    /// The log starts of a node's partitions whose files nobody has damaged.
+    fn starts(&self, node: NodeId) -> BTreeMap<Key, Offset> {
+        let world = World::current();
+        let damaged = world.damaged.borrow();
+        let is_sound = |partition: &TopicPartition| {
+            self.names
+                .get(&partition.topic_id)
+                .is_some_and(|name| !damaged.contains(&format!("{name}-{}", partition.partition)))
+        };
+        let last = self.last.iter().filter(|((other, _), _)| *other == node);
+        last.filter(|((_, partition), _)| is_sound(partition))
+            .map(|((_, partition), figures)| (Key::from(*partition), figures[0]))
+            .collect()
+    }
+
+    /// What of each log of a node would survive a loss of power now.
+    fn durable_ends(&self, node: NodeId) -> Vec<(Key, Offset)> {
+        let Some(life) = self.lives.get(&node).filter(|_| self.state.is_some()) else {
+            return Vec::new();
+        };
+        let starts = self.starts(node);
+        let found = logs::read(life.number, Side::Durable, &starts);
+        let ends = found.iter().map(|(key, log)| (*key, log.end(starts[key])));
+        ends.collect()
+    }
+
+    fn durable_at(&mut self, node: NodeId) {
+        for (key, end) in self.durable_ends(node) {
+            self.tell(|| Event::DurableAt { node, key, end });
+        }
+    }
+
+    fn sweep(&mut self, node: NodeId) {
+        if self.state.is_none() {
+            return;
+        }
+        let starts = self.starts(node);
+        for (key, log) in logs::read(self.lives[&node].number, Side::Cached, &starts) {
+            let batches = log.batches.iter().map(batch).collect();
+            self.tell(|| Event::Swept { node, key, batches });
+        }
+        self.durable_at(node);
     }
 
     fn trace_replica(&mut self, partition: TopicPartition, view: &ReplicaView<'_>) {
@@ -135,6 +261,7 @@ impl Watch {
 
     fn replica(&mut self, partition: TopicPartition, view: &ReplicaView<'_>) {
         self.trace_replica(partition, view);
+        self.park(view.node, Machine::Replica(partition), view.parked);
         if self.state.is_none() || view.role == RoleView::Failed {
             return;
         }
@@ -145,9 +272,14 @@ impl Watch {
             replica::Durability::Replicated { .. } => Durability::Replicated,
         };
         let life = self.lives.entry(view.node).or_default();
+        life.number = current_node();
         let is_fresh = life.opened.insert(partition);
         if is_fresh && let Some(death) = life.death {
-            let recovered = recovered(key, view, death);
+            let number = life.number;
+            let recovered = Recovered {
+                batches: self.batches_of(number, key, view),
+                ..recovered(key, view, death)
+            };
             self.tell(|| Event::Recovered(recovered));
         }
         if let Some(state) = &mut self.state {
@@ -155,6 +287,20 @@ impl Watch {
         }
         let with_producers = is_fresh || self.steps % PRODUCERS_EVERY == 0;
         self.tell(|| Event::Replica(seen(key, view, with_producers)));
+    }
+}
+
+impl Watch {
+    /// What lies in a log that was just opened, unless somebody has damaged it.
+    fn batches_of(&self, number: u64, key: Key, view: &ReplicaView<'_>) -> Option<Vec<Batch>> {
+        if !self.starts(view.node).contains_key(&key) {
+            return None;
+        }
+        let wanted = BTreeMap::from([(key, view.log_start)]);
+        let log = logs::read(number, Side::Cached, &wanted).remove(&key)?;
+        let batches = log.batches.iter().map(batch);
+        let is_in = |batch: &Batch| view.log_start < batch.end() && batch.end() <= view.log_end;
+        Some(batches.filter(is_in).collect())
     }
 }
 
@@ -215,6 +361,7 @@ fn batch(header: &BatchHeader) -> Batch {
         base_sequence: header.base_sequence,
         max_timestamp: header.max_timestamp,
         is_control: header.is_control(),
+        size_bytes: header.size_bytes() as u64,
     }
 }
 
@@ -253,11 +400,17 @@ impl Observer for Watcher {
 
     fn coordinator(&self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
         WATCH.with_borrow_mut(|watch| {
+            let waiting = view.parked_count() + view.appends_in_flight();
+            watch.park(self.node, Machine::Coordinator(partition), waiting);
             let topics = &watch.topics;
-            let Some(state) = &mut watch.state else { return };
+            let Some(state) = &mut watch.state else {
+                return;
+            };
             let is_serving = view.phase() == CoordinatorPhase::Active;
             let groups = view.groups().filter(|_| is_serving);
-            let groups = groups.map(|group| group_seen(group, *view, topics)).collect();
+            let groups = groups
+                .map(|group| group_seen(group, *view, topics))
+                .collect();
             let seen = CoordinatorSeen {
                 node: self.node,
                 partition,
@@ -270,6 +423,7 @@ impl Observer for Watcher {
     }
 
     fn quorum(&self, view: &QuorumView<'_>) {
+        WATCH.with_borrow_mut(|watch| watch.park(self.node, Machine::Quorum, view.parked));
         tell(|| {
             Event::Quorum(QuorumSeen {
                 node: self.node,
@@ -291,6 +445,8 @@ impl Observer for Watcher {
                 .iter()
                 .map(|topic| (topic.name.to_string(), topic.id))
                 .collect();
+            let names = watch.topics.iter().map(|(name, id)| (*id, name.clone()));
+            watch.names.extend(names);
             let (node, offset) = (self.node, image.provenance.offset + 1);
             watch.tell(|| Event::ImageSeen {
                 node,
@@ -315,9 +471,13 @@ impl Observer for Watcher {
             &[
                 ("partition", Value::Int(answer.partition.partition.into())),
                 ("offset", Value::Int(result.unwrap_or(-1))),
-                ("error", Value::Int(answer.result.err().map_or(0, |error| error as i64))),
+                (
+                    "error",
+                    Value::Int(answer.result.err().map_or(0, |error| error as i64)),
+                ),
             ],
         );
+        let is_promise = answer.acks == replica::Acks::All && result.is_ok();
         tell(|| {
             Event::Produced(Produced {
                 node: self.node,
@@ -330,6 +490,12 @@ impl Observer for Watcher {
                 batch: batch(answer.header),
                 result,
             })
+        });
+        WATCH.with_borrow_mut(|watch| {
+            watch.acknowledged += u64::from(is_promise);
+            if is_promise && watch.acknowledged.is_multiple_of(DURABLE_EVERY) {
+                watch.durable_at(self.node);
+            }
         });
     }
 
@@ -352,6 +518,7 @@ impl Observer for Watcher {
                 offset: answer.fetch_offset,
                 error: answer.error,
                 has_records: answer.length_bytes > 0,
+                length_bytes: answer.length_bytes,
                 records_end: None,
                 high_watermark: answer.high_watermark,
                 last_stable: answer.last_stable,
@@ -384,13 +551,28 @@ impl Observer for Watcher {
         tell(|| {
             Event::OffsetCommitted(OffsetCommitted {
                 node: self.node,
-                coordinator: 0,
+                coordinator: answer.coordinator.unwrap_or(-1),
                 group: answer.group_id.to_owned(),
                 generation: answer.generation_id,
                 key: answer.partition.into(),
                 offset: answer.offset,
                 error: answer.error,
             })
+        });
+    }
+
+    fn producer_id_given(&self, producer_id: ProducerId, producer_epoch: ProducerEpoch) {
+        tell(|| Event::ProducerIdGiven {
+            producer_id,
+            producer_epoch,
+        });
+    }
+
+    fn snapshot(&self, end_offset: Offset, image: &MetadataImage) {
+        tell(|| Event::SnapshotSeen {
+            node: self.node,
+            offset: end_offset,
+            hash: image.digest(),
         });
     }
 }

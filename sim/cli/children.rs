@@ -28,6 +28,7 @@ pub(super) struct Job {
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
     pub without_checkers: bool,
+    pub is_benchmark: bool,
 }
 
 impl Job {
@@ -39,12 +40,18 @@ impl Job {
             plant: None,
             control: None,
             without_checkers: false,
+            is_benchmark: false,
         }
     }
 
     /// The arguments after `cargo sim`.
     pub(super) fn arguments(&self) -> Vec<String> {
         let (seed, profile) = (self.seed.to_string(), name_of(self.profile));
+        if self.is_benchmark {
+            return ["run", "--seed", &seed, "--benchmark"]
+                .map(str::to_owned)
+                .into();
+        }
         let mut words: Vec<String> = ["run", "--seed", &seed, "--profile", profile]
             .map(str::to_owned)
             .into();
@@ -56,10 +63,7 @@ impl Job {
                     .map(str::to_owned),
             );
         }
-        words.extend(
-            self.without_checkers
-                .then(|| "--without-checkers".to_owned()),
-        );
+        words.extend(self.without_checkers.then(|| "--no-checkers".to_owned()));
         words
     }
 

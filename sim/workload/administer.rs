@@ -10,8 +10,10 @@ use types::{Offset, Uuid};
 
 use super::actor::Actor;
 use super::failure::stage_of;
+use crate::checkers::state::Event;
 use crate::history::{Body, Key, Listed, Position, Stage};
 use crate::plan::TimeSpec;
+use crate::watch;
 
 /// One question about offsets: what the history calls it, and how the client asks it.
 type Question = (Position, OffsetSpec, IsolationLevel);
@@ -168,7 +170,10 @@ impl Actor {
             own.unwrap_or(Err(Error::Incomplete("the topic")))
         });
         match deleted {
-            Ok(()) => self.complete(Stage::Ok, body),
+            Ok(()) => {
+                watch::tell(|| Event::TopicDeleted { topic });
+                self.complete(Stage::Ok, body);
+            }
             Err(error) => self.failed(body, &error, ApiKey::DeleteTopics, before),
         }
     }

@@ -22,6 +22,8 @@ pub struct Context {
     pub bootstrap: Vec<String>,
     /// What topics promise.
     pub classes: RefCell<BTreeMap<Key, Durability>>,
+    /// What was found of topics by name.
+    known_classes: RefCell<BTreeMap<String, Durability>>,
     /// Topics by id.
     pub names: RefCell<BTreeMap<Uuid, String>>,
     /// Partitions that answered the judge with `KAFKA_STORAGE_ERROR`: their directory was fenced off.
@@ -30,6 +32,10 @@ pub struct Context {
     pub outcomes: RefCell<BTreeMap<String, Outcomes>>,
     /// Operations that could not even be invoked, and what nuisances did, by operation and reason.
     pub skipped: RefCell<BTreeMap<String, u64>>,
+    /// Partitions that the judge produced to after healing.
+    pub produced: Cell<u64>,
+    /// Groups that it looked at.
+    pub groups_judged: Cell<u64>,
     progress: RefCell<BTreeMap<u32, Progress>>,
     /// Topics that somebody deletes: their names may come to mean another topic.
     passing: BTreeSet<String>,
@@ -58,10 +64,13 @@ impl Context {
             began_nanos: Cell::new(0),
             bootstrap,
             classes: RefCell::default(),
+            known_classes: RefCell::default(),
             names: RefCell::default(),
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),
+            produced: Cell::new(0),
+            groups_judged: Cell::new(0),
             progress: RefCell::default(),
         }
     }
@@ -126,7 +135,18 @@ impl Context {
     }
 
     /// What a topic of this name promises in this run: the weaker, if the plan changes it on the way.
-    pub(super) fn class_of(&self, topic: &str) -> Durability {
+    pub fn class_of(&self, topic: &str) -> Durability {
+        if let Some(&class) = self.known_classes.borrow().get(topic) {
+            return class;
+        }
+        let class = self.find_class(topic);
+        let mut known = self.known_classes.borrow_mut();
+        known.insert(topic.to_owned(), class);
+        class
+    }
+
+    /// Looks through the whole plan.
+    fn find_class(&self, topic: &str) -> Durability {
         let planned = self.plan.topics.iter().filter(|plan| plan.name == topic);
         let at_first = planned.filter_map(|plan| plan.configs.get("flush.messages").cloned());
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);

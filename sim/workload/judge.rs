@@ -288,6 +288,7 @@ async fn producing(context: &Rc<Context>) -> Vec<Report> {
     };
     for ((topic, partition), key) in partitions {
         let began = now_nanos();
+        context.produced.set(context.produced.get() + 1);
         let sent = actor.send(&topic, partition, 1, 0).await;
         let took_ms = (now_nanos() - began) / NANOS_PER_MS;
         let is_ok = sent.is_some_and(|(stage, _)| stage == Stage::Ok);

@@ -56,6 +56,7 @@ pub(super) async fn groups(context: &Rc<Context>) -> Vec<Report> {
     for (place, (group, bound_ms)) in bounds.into_iter().enumerate() {
         let first = 3 + place as u32 * MEMBERS;
         // Two rebalances, a look-up of the coordinator, and the proof that nothing moves.
+        context.groups_judged.set(context.groups_judged.get() + 1);
         let limit_ms = 2 * bound_ms as u64 + 2 * STABLE_MS + 5_000;
         reports.extend(judge_group(context, &group, first, limit_ms).await);
     }

@@ -65,9 +65,7 @@ async fn node(place: u8, last: u8) -> u64 {
     let ip = IpAddr::V4(Ipv4Addr::new(10, 0, place, last));
     let handle = Handle::current();
     let builder = handle.create_node().ip(ip);
-    let node = builder
-        .init(|| nodes::live(std::future::pending()))
-        .build();
+    let node = builder.init(|| nodes::live(std::future::pending())).build();
     Fabric::current().set_ip(number_of(node.id()), ip);
     // It has a core from its first turn on.
     sleep(Duration::from_millis(1)).await;

@@ -5,12 +5,13 @@
 
 mod broker_node;
 mod disks;
+pub mod logs;
 mod nemesis;
 mod network;
 mod nodes;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct World {
     pub power_losses: RefCell<Vec<u64>>,
     /// Whether the judge has read everything at the end.
     pub has_final_reads: Cell<bool>,
+    /// How much the checkers that ask the cluster looked at, by name.
+    pub work: RefCell<BTreeMap<String, u64>>,
     /// Clients that have done all they had to do.
     pub clients_done: Cell<usize>,
 }
@@ -90,13 +93,32 @@ impl World {
         self.damaged.borrow_mut().insert(directory.to_owned());
     }
 
+    /// A checker looked at so many things.
+    pub fn looked(&self, checker: &str, count: u64) {
+        *self
+            .work
+            .borrow_mut()
+            .entry(checker.to_owned())
+            .or_default() += count;
+    }
+
     /// Tells a finding of the simulator itself.
     pub fn report(&self, checker: &str, object: &str, message: String) {
+        self.report_at(
+            runtime::simulated::world::now_nanos() / 1_000,
+            checker,
+            object,
+            message,
+        );
+    }
+
+    /// Tells what was seen wrong at a time, in simulated microseconds.
+    pub fn report_at(&self, at_us: u64, checker: &str, object: &str, message: String) {
         self.reports.borrow_mut().push(Report {
             checker: checker.to_owned(),
             object: object.to_owned(),
             message,
-            at_us: runtime::simulated::world::now_nanos() / 1_000,
+            at_us,
         });
     }
 }

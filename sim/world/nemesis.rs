@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use runtime::simulated::clocks::Clocks;
+use runtime::simulated::disk::{DiskImage, Disks};
 use runtime::simulated::nodes::{self, Condition};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
@@ -330,6 +331,17 @@ impl Nemesis {
         self.died(broker, Death::Power);
     }
 
+    /// Takes the power from a broker that nothing holds, and starts it again with this on its disk.
+    pub fn restart_with(&mut self, broker: usize, image: &DiskImage) {
+        self.power_off(broker, Survival::None);
+        let id = self.nodes.id(&self.name(broker));
+        self.dark.remove(&broker);
+        nodes::power_on(id, survival_of(Survival::None));
+        Disks::current().restore_image(self.number(broker), image);
+        watch::forget(self.world.plan.brokers[broker].id);
+        nodes::start(id);
+    }
+
     fn died(&self, broker: usize, death: Death) {
         watch::died(self.world.plan.brokers[broker].id, death);
         let state = &self.world.brokers[broker];
@@ -338,6 +350,11 @@ impl Nemesis {
     }
 
     fn start(&mut self, broker: usize) {
+        let phase = self.world.brokers[broker].phase.borrow().clone();
+        if let Phase::Ended(_) = phase {
+            // It was asked to end, and nobody was told yet.
+            self.died(broker, Death::Kill);
+        }
         let id = self.nodes.id(&self.name(broker));
         if let Some(survival) = self.dark.remove(&broker) {
             nodes::power_on(id, survival_of(survival));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use madsim::runtime::Handle;
 use madsim::task::NodeId;
+use runtime::simulated::leaks;
 use runtime::simulated::net::Fabric;
 use runtime::simulated::nodes;
 use runtime::simulated::world::number_of;
@@ -15,6 +16,7 @@ use crate::workload;
 /// The nodes of a run.
 pub struct Nodes {
     ids: BTreeMap<String, NodeId>,
+    judge_id: NodeId,
     /// The judge's number, whose tasks the simulator starts itself.
     pub judge: u64,
 }
@@ -31,6 +33,18 @@ impl Nodes {
             .unwrap_or_else(|| panic!("no node is named {name}"))
     }
 
+    /// The number of the broker with this `node.id`.
+    pub fn broker(&self, id: i32) -> u64 {
+        self.number(&format!("broker-{id}"))
+    }
+
+    /// The clients and the judge.
+    pub fn clients(&self) -> Vec<NodeId> {
+        let named = self.ids.iter();
+        let clients = named.filter(|(name, _)| name.starts_with("client-"));
+        clients.map(|(_, &id)| id).chain([self.judge_id]).collect()
+    }
+
     /// The number of the node with this name.
     pub fn number(&self, name: &str) -> u64 {
         number_of(self.id(name))
@@ -45,8 +59,12 @@ impl Nodes {
     }
 }
 
-/// Makes the brokers and the judge; brokers start at once, clients with [`Nodes::start_clients`].
+/// Makes all nodes. Clients wait for the workload to begin.
 pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
+    leaks::in_madsim(|| make(runtime, world))
+}
+
+fn make(runtime: &Handle, world: &Rc<World>) -> Nodes {
     let mut ids = BTreeMap::new();
     let fabric = Fabric::current();
     for (index, broker) in world.plan.brokers.iter().enumerate() {
@@ -83,6 +101,7 @@ pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
     fabric.set_ip(number_of(judge.id()), judge_address());
     Nodes {
         ids,
+        judge_id: judge.id(),
         judge: number_of(judge.id()),
     }
 }

@@ -9,7 +9,9 @@ use coordinator::groups::CoordinatorView;
 use protocol::records::BatchHeader;
 use raft::QuorumView;
 use replica::{Acks, Isolation, ProduceOk, ReplicaView};
-use types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicPartition};
+use types::{
+    ErrorCode, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition,
+};
 
 /// Is shown every step of a node's machines and what the node answers, read-only. Checkers read state in no other way.
 /// Whoever looks at a part only leaves the other methods as they are.
@@ -47,6 +49,12 @@ pub trait Observer: Send + Sync {
     /// A partition of an OffsetCommit request is answered.
     fn offset_commit_answered(&self, _answer: &OffsetCommitAnswered<'_>) {}
 
+    /// A producer is given this identity.
+    fn producer_id_given(&self, _producer_id: ProducerId, _producer_epoch: ProducerEpoch) {}
+
+    /// A snapshot of the metadata up to `end_offset` was written durably, or the node begins with it: `image` is what
+    /// it holds.
+    fn snapshot(&self, _end_offset: Offset, _image: &MetadataImage) {}
     /// A machine tells what happened, in fixed words, and of whom: a group, or a partition by its topic's id.
     fn noted(&self, _what: &'static str, _of: &str) {}
 }
@@ -105,6 +113,8 @@ pub struct ListOffsetsAnswered {
 /// The answer of one partition of an OffsetCommit request that came as far as the group's coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OffsetCommitAnswered<'a> {
+    /// Which partition of `__consumer_offsets` holds the group, if that is known.
+    pub coordinator: Option<PartitionIndex>,
     /// The group.
     pub group_id: &'a str,
     /// The generation in which it commits; negative without membership.

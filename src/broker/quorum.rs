@@ -434,7 +434,12 @@ impl<P: Publisher> QuorumDriver<P> {
         let timestamp = self.clock.now().wall.as_millis();
         let content = files::snapshot(id.epoch, timestamp, &header, &records);
         match self.files.write_snapshot(id, content).await {
-            Ok(()) => Ok(Input::SnapshotWritten(id)),
+            Ok(()) => {
+                if let Some(observer) = &self.observer {
+                    observer.snapshot(id.end_offset, &image);
+                }
+                Ok(Input::SnapshotWritten(id))
+            }
             Err(error) => {
                 tracing::error!(%id, %error, "a metadata snapshot could not be written");
                 Ok(Input::SnapshotFailed(id))

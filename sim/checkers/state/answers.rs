@@ -16,10 +16,10 @@ impl State {
             return;
         }
         let ghost = self.ghost(key);
-        let has_failed = ghost.has_failed;
+        let failed_from = ghost.failed_from.unwrap_or(Offset::MAX);
         let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
         let stored = ghost.log.get(&base).copied();
-        self.demand(!has_failed, CheckerId::S39, key, || {
+        self.demand(base < failed_from, CheckerId::S39, key, || {
             format!("a produce was acknowledged at {base}, though the disk had failed")
         });
         let Some(stored) = stored else {
@@ -101,7 +101,18 @@ impl State {
             Isolation::ReadCommitted if fetched.last_stable >= 0 => fetched.last_stable,
             _ => fetched.high_watermark,
         };
-        let end = fetched.records_end.unwrap_or(bound);
+        let ghost = self.ghost(key);
+        let end = match fetched.records_end {
+            Some(end) => Ok(Some(end)),
+            None => ghost.end_of_answer(fetched.offset, fetched.length_bytes),
+        };
+        let end = end.unwrap_or_else(|beyond| {
+            let (from, bytes) = (fetched.offset, fetched.length_bytes);
+            let message = format!("{bytes} bytes from {from} are no whole batches up to {beyond}");
+            self.find(CheckerId::S36, key, message);
+            None
+        });
+        let end = end.unwrap_or(bound);
         self.demand(
             fetched.offset < bound && end <= bound,
             CheckerId::S36,

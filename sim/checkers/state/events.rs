@@ -26,6 +26,8 @@ pub struct Batch {
     pub max_timestamp: i64,
     /// Whether it is a transaction's marker.
     pub is_control: bool,
+    /// Its size in the log, in bytes; 0 if the watcher does not know it.
+    pub size_bytes: u64,
 }
 
 impl Batch {
@@ -121,6 +123,8 @@ pub struct Fetched {
     pub error: ErrorCode,
     /// Whether any record is in the answer.
     pub has_records: bool,
+    /// Bytes of batches in the answer; 0 if there are none, or if the watcher does not know.
+    pub length_bytes: u64,
     /// The offset behind the last batch in the answer, if the watcher knows it.
     pub records_end: Option<Offset>,
     /// High watermark told, -1 for none.
@@ -299,6 +303,15 @@ pub enum Event {
         image: u64,
         /// Hash of the state afterwards.
         state: u64,
+    },
+    /// What a running node's disk holds of a log at the end of the run, when nothing moves any more.
+    Swept {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+        /// The sound batches from the log start on, without a gap.
+        batches: Vec<Batch>,
     },
     /// A write or sync of a partition's files failed for good.
     DiskFailed {

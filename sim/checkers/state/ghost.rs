@@ -49,8 +49,8 @@ pub struct Ghost {
     pub producers: BTreeMap<ProducerId, Producer>,
     /// Producers whose last batch was deleted: their state may be gone.
     pub forgettable: BTreeSet<ProducerId>,
-    /// Whether a write or sync failed in this life.
-    pub has_failed: bool,
+    /// The end of what had an offset when a write or sync failed in this life: nothing beyond is acknowledged.
+    pub failed_from: Option<Offset>,
     /// The highest epoch of a batch.
     pub last_epoch: LeaderEpoch,
 }
@@ -73,7 +73,7 @@ impl Ghost {
             canon_producers: BTreeMap::new(),
             producers: BTreeMap::new(),
             forgettable: BTreeSet::new(),
-            has_failed: false,
+            failed_from: None,
             last_epoch: -1,
         }
     }
@@ -151,6 +151,37 @@ impl Ghost {
         }
         self.canon_end = self.canon_end.max(log_start);
         self.assigned_end = self.assigned_end.max(log_start);
+    }
+
+    /// The offset behind the batches that an answer of so many bytes from `offset` on holds; none if the log does not
+    /// tell.
+    ///
+    /// # Errors
+    /// If it ends inside of a batch, or holds more than there is: the offset behind that.
+    pub fn end_of_answer(
+        &self,
+        offset: Offset,
+        length_bytes: u64,
+    ) -> Result<Option<Offset>, Offset> {
+        let log_start = self.seen.as_ref().map_or(0, |seen| seen.log_start);
+        let at = self.log.range(..=offset).next_back();
+        let first = at
+            .filter(|(_, batch)| batch.end() > offset)
+            .map_or(offset, |(base, _)| *base);
+        if offset < log_start || length_bytes == 0 {
+            return Ok(None);
+        }
+        let mut left = length_bytes;
+        for batch in self.log.range(first..).map(|(_, batch)| batch) {
+            if batch.size_bytes == 0 {
+                return Ok(None);
+            }
+            left = left.checked_sub(batch.size_bytes).ok_or(batch.end())?;
+            if left == 0 {
+                return Ok(Some(batch.end()));
+            }
+        }
+        Err(self.assigned_end)
     }
 
     /// The end that a loss of power leaves for certain.

@@ -88,7 +88,8 @@ impl State {
             Event::Died { death, durable, .. } => self.died(*death, durable),
             Event::Recovered(recovered) => self.recovered(recovered),
             Event::ImageRecovered { image, state } => self.image_recovered(*image, *state),
-            Event::DiskFailed { key, .. } => self.ghost(*key).has_failed = true,
+            Event::Swept { key, batches, .. } => self.swept(*key, batches),
+            Event::DiskFailed { key, .. } => self.disk_failed(*key),
             Event::ProducerIdGiven {
                 producer_id,
                 producer_epoch,

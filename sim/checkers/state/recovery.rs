@@ -1,10 +1,11 @@
 //! S12, S13: a restart keeps what was promised.
 
 use super::State;
-use super::events::{Death, Recovered};
+use super::events::{Batch, Death, Recovered};
 use crate::checkers::CheckerId;
 use crate::checkers::history::Excused;
 use crate::history::{Durability, Key};
+use std::collections::BTreeMap;
 use types::{NodeId, Offset};
 
 impl State {
@@ -124,9 +125,51 @@ impl State {
             ghost.died = None;
             ghost.survived = None;
             ghost.settled = (0, 0, 0);
-            ghost.has_failed = false;
+            ghost.failed_from = None;
             ghost.log_starts.clear();
         }
+    }
+
+    /// From now on nothing new is acknowledged until the log is recovered: what had its offset before may have been
+    /// written before the failure.
+    pub(super) fn disk_failed(&mut self, key: Key) {
+        self.looked(CheckerId::S39);
+        let ghost = self.ghost(key);
+        ghost.failed_from.get_or_insert(ghost.assigned_end);
+    }
+
+    /// At the end everything that was acknowledged and committed lies in the log, as it was appended.
+    pub(super) fn swept(&mut self, key: Key, batches: &[Batch]) {
+        let Some(ghost) = self.partitions.get(&key) else {
+            return;
+        };
+        let Some(seen) = &ghost.seen else {
+            return;
+        };
+        let on_disk: BTreeMap<Offset, &Batch> = batches
+            .iter()
+            .map(|batch| (batch.base_offset, batch))
+            .collect();
+        let lies = |base: &Offset| on_disk.get(base).copied() == ghost.log.get(base);
+        let lost: Vec<Offset> = ghost
+            .acked
+            .iter()
+            .copied()
+            .filter(|base| !lies(base))
+            .collect();
+        let other = ghost
+            .log
+            .range(..seen.log_end)
+            .map(|(base, _)| *base)
+            .find(|base| !lies(base));
+        let log_end = seen.log_end;
+        self.report.looked(CheckerId::S12, 1 + batches.len() as u64);
+        self.demand(lost.is_empty(), CheckerId::S12, key, || {
+            format!("batches at {lost:?} were acknowledged; the log does not hold them any more")
+        });
+        self.demand(other.is_none() || !lost.is_empty(), CheckerId::S13, key, || {
+            format!("the log ends at {log_end}; the disk does not hold what was appended at {other:?}")
+        });
     }
 
     /// What was recovered is what was appended, batch by batch.

@@ -56,6 +56,7 @@ fn batch(base_offset: Offset, last_offset: Offset) -> Batch {
         base_sequence: -1,
         max_timestamp: 1_000 + base_offset,
         is_control: false,
+        size_bytes: 100,
     }
 }
 
@@ -163,6 +164,7 @@ impl Told {
             offset,
             error: types::ErrorCode::None,
             has_records: true,
+            length_bytes: 0,
             records_end: None,
             high_watermark: bound,
             last_stable: bound,

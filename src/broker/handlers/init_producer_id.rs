@@ -46,10 +46,15 @@ pub async fn handle(
     }
     reply(match context.core.node.next_producer_id().await {
         Err(code) => refused(code),
-        Ok(producer_id) => InitProducerIdResponse {
-            producer_id,
-            producer_epoch: 0,
-            ..Default::default()
-        },
+        Ok(producer_id) => {
+            if let Some(observer) = context.core.node.observer() {
+                observer.producer_id_given(producer_id, 0);
+            }
+            InitProducerIdResponse {
+                producer_id,
+                producer_epoch: 0,
+                ..Default::default()
+            }
+        }
     })
 }

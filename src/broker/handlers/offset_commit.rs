@@ -16,7 +16,7 @@ use protocol::messages::offset_commit_response::{
 use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use types::{ErrorCode, Offset, PartitionIndex, TopicPartition, Uuid};
 
-use super::group::{ask, expect_response};
+use super::group::{ask, expect_response, partition_of};
 use crate::observer::OffsetCommitAnswered;
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::RequestContext;
@@ -144,10 +144,12 @@ impl Observed {
         let Some(observer) = context.core.node.observer() else {
             return;
         };
+        let coordinator = partition_of(context, group_id).ok();
         for topic in answers {
             for partition in &topic.partitions {
                 let place = place(topic.topic_id, partition.partition_index);
                 observer.offset_commit_answered(&OffsetCommitAnswered {
+                    coordinator,
                     group_id,
                     generation_id: self.generation_id,
                     partition: place,

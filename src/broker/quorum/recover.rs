@@ -101,6 +101,9 @@ impl<P: Publisher> QuorumDriver<P> {
         };
         let quorum = Quorum::new(clock.now(), quorum_config, recovered)?;
         let image = image_of(&snapshot, directory.properties().cluster_id.as_str())?;
+        if let Some(observer) = &observer {
+            observer.snapshot(snapshot.id.end_offset, &image);
+        }
         Ok(QuorumDriver {
             clock,
             quorum,

@@ -89,6 +89,8 @@ pub(crate) struct Core {
     busy: RefCell<Option<Timer>>,
     /// Polls so far in this turn.
     polls: Cell<u64>,
+    /// Polls so far in this life.
+    pub(crate) polls_ever: Cell<u64>,
     /// The moment of the last poll, and how many there were at it.
     moment: Cell<(u64, u64)>,
 }
@@ -261,6 +263,7 @@ impl Core {
             poll_cost_us: Cell::new(lives::node(node).poll_cost_us),
             busy: RefCell::default(),
             polls: Cell::new(0),
+            polls_ever: Cell::new(0),
             moment: Cell::new((u64::MAX, 0)),
         })
     }
@@ -288,6 +291,12 @@ impl Core {
             place: MAIN,
             generation: 0,
         }
+    }
+
+    /// Tasks that have not ended.
+    pub(crate) fn task_count(&self) -> usize {
+        let tasks = self.tasks.borrow();
+        tasks.places.len() - tasks.free.len()
     }
 
     /// Whether the core has something to run.
@@ -459,6 +468,7 @@ impl Core {
         );
         self.moment.set((now_nanos, polls));
         self.polls.set(self.polls.get() + 1);
+        self.polls_ever.set(self.polls_ever.get() + 1);
         polls
     }
 

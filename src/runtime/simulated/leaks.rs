@@ -6,6 +6,7 @@
 //! says nothing.
 
 use std::backtrace::Backtrace;
+use std::cell::Cell;
 
 /// The exit code of a process in which something leaked.
 pub const EXIT_CODE: i32 = 86;
@@ -30,7 +31,12 @@ const FORBIDDEN: &[(&str, i64)] = &[
 ];
 
 /// Parts of the paths of the standard library's, the C library's and the handler's sources.
-const PATHS_PASSED_OVER: &[&str] = &["/rustc/", "/sysdeps/", "simulated/leaks.rs"];
+const PATHS_PASSED_OVER: &[&str] = &[
+    "/rustc/",
+    "/sysdeps/",
+    "simulated/leaks.rs",
+    "sim/interposed.rs",
+];
 /// Starts of the functions of the standard and C library, where no path is known.
 const FUNCTIONS_PASSED_OVER: &[&str] = &[
     "<unknown>",
@@ -68,13 +74,34 @@ pub fn arm() -> std::io::Result<()> {
     sys::forbid(&numbers)
 }
 
+thread_local! {
+    static IN_MADSIM: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a task of a simulated node is running on this thread, and nothing that was asked of madsim.
+pub fn is_simulated() -> bool {
+    !IN_MADSIM.get() && !super::world::has_ended() && super::executor::is_on_core()
+}
+
+/// Asks something of madsim, which looks at its own clock.
+pub fn in_madsim<T>(ask: impl FnOnce() -> T) -> T {
+    let before = IN_MADSIM.replace(true);
+    let answer = ask();
+    IN_MADSIM.set(before);
+    answer
+}
+
+/// The function that made a call, and where, by a printed backtrace that was captured in it.
+pub fn caller(frames: &str) -> String {
+    first_outside(frames).unwrap_or_else(|| "an unknown function".to_owned())
+}
+
 /// What is said of a forbidden call.
 fn answer(number: i64) -> String {
     let frames = Backtrace::force_capture().to_string();
     let name = FORBIDDEN.iter().find(|forbidden| forbidden.1 == number);
     let name = name.map_or("a system call", |forbidden| forbidden.0);
-    let caller = first_outside(&frames);
-    let caller = caller.as_deref().unwrap_or("an unknown function");
+    let caller = caller(&frames);
     format!("leak: {name} in simulated code, from {caller}\n{frames}")
 }
 

@@ -14,7 +14,7 @@ use super::disk::{Disks, PowerLoss, Survival};
 use super::net::{Fabric, Stop};
 use super::trace::{self, Value};
 use super::world::number_of;
-use super::{executor, lives, turns, world};
+use super::{executor, leaks, lives, timers, turns, world};
 use crate::task::{JoinHandle, spawn_local};
 
 /// What a node is doing.
@@ -119,7 +119,7 @@ fn end(node: NodeId, condition: Condition) {
         core.end();
         turns::remove(&core);
     }
-    Handle::current().kill(node);
+    leaks::in_madsim(|| Handle::current().kill(node));
 }
 
 /// Gives power back to `node`: what its disk keeps is drawn by `survival`, its system answers again. Its process
@@ -151,7 +151,7 @@ pub fn start(node: NodeId) {
         node.life += 1;
         node.condition = Condition::Running;
     });
-    Handle::current().restart(node);
+    leaks::in_madsim(|| Handle::current().restart(node));
 }
 
 /// Stops giving turns to `node`; its clocks run on, its system goes on taking in bytes, its timers come due.
@@ -199,4 +199,21 @@ pub fn set_poll_cost_us(node: u64, cost_us: u32) {
     for core in turns::cores_of(node) {
         core.poll_cost_us.set(cost_us);
     }
+}
+
+/// Tasks that have not ended on the cores of `node`, each core's own future left out.
+pub fn task_count(node: u64) -> usize {
+    let cores = turns::cores_of(node);
+    cores.iter().map(|core| core.task_count()).sum()
+}
+
+/// How often tasks were polled on the cores of `node` in this life.
+pub fn poll_count(node: u64) -> u64 {
+    let cores = turns::cores_of(node);
+    cores.iter().map(|core| core.polls_ever.get()).sum()
+}
+
+/// Timers that `node` waits for.
+pub fn timer_count(node: u64) -> usize {
+    timers::count(node)
 }

@@ -85,6 +85,11 @@ impl Drop for Timer {
     }
 }
 
+/// Timers of `node` that have not fired.
+pub(crate) fn count(node: u64) -> usize {
+    QUEUE.with_borrow(|queue| queue.entries.keys().filter(|key| key.1 == node).count())
+}
+
 /// When the next timer is due, in true nanoseconds.
 pub(crate) fn next_nanos() -> Option<u64> {
     QUEUE.with_borrow(|queue| queue.entries.keys().next().map(|key| key.0))

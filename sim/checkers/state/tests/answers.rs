@@ -13,6 +13,7 @@ fn fetched(offset: Offset) -> Fetched {
         offset,
         error: ErrorCode::None,
         has_records: true,
+        length_bytes: 0,
         records_end: None,
         high_watermark: 10,
         last_stable: 8,
@@ -97,9 +98,21 @@ fn an_acknowledgement_leaves_when_its_record_is_safe() {
                 told.append(batch(0, 4));
                 told.commit(5);
                 told.event(Event::DiskFailed { node: 1, key: a() });
-                told.acknowledge(Acks::All, batch(0, 4), 0);
+                told.append(batch(5, 6));
+                told.commit(7);
+                told.acknowledge(Acks::All, batch(5, 6), 5);
             },
             "S39",
+        ),
+        (
+            "after the disk failed, of what was written before",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.acknowledge(Acks::All, batch(0, 4), 0);
+            },
+            "",
         ),
         (
             "after the disk failed and the log was opened again",
@@ -204,6 +217,39 @@ fn a_fetch_stays_below_its_bound() {
                 }));
             },
             "",
+        ),
+        (
+            "whole batches",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    length_bytes: 200,
+                    ..fetched(3)
+                }));
+            },
+            "",
+        ),
+        (
+            "whole batches, more than the last stable offset permits",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    length_bytes: 300,
+                    ..fetched(3)
+                }));
+            },
+            "S36",
+        ),
+        (
+            "half a batch",
+            |told| {
+                log(told);
+                told.event(Event::Fetched(Fetched {
+                    length_bytes: 150,
+                    ..fetched(3)
+                }));
+            },
+            "S36",
         ),
         (
             "the log start deletes what was shown: with right",

@@ -152,6 +152,7 @@ impl Broker {
             base_sequence,
             max_timestamp: self.now as i64,
             is_control: false,
+            size_bytes: 100,
         };
         let next = batch.last_sequence() + 1;
         self.producers.insert(producer_id, (next, Some(batch)));
@@ -253,6 +254,7 @@ impl Broker {
                 false => ErrorCode::None,
             },
             has_records: offset < bound,
+            length_bytes: 0,
             records_end: (offset < bound).then_some(bound),
             high_watermark,
             last_stable: high_watermark,

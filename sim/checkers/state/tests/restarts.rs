@@ -95,6 +95,44 @@ fn a_restart_keeps_what_was_promised() {
 }
 
 #[test]
+fn at_the_end_the_disk_holds_it_all() {
+    let swept = |batches: &[Batch]| Event::Swept {
+        node: 1,
+        key: a(),
+        batches: batches.to_vec(),
+    };
+    let story = |told: &mut super::Told| {
+        told.append(batch(0, 4));
+        told.append(batch(5, 9));
+        told.commit(10);
+        told.acknowledge(Acks::All, batch(0, 4), 0);
+    };
+    for (name, on_disk, expected) in [
+        ("all", vec![batch(0, 4), batch(5, 9)], ""),
+        ("an acknowledged one is gone", vec![batch(5, 9)], "S12"),
+        (
+            "an acknowledged one is another",
+            vec![
+                Batch {
+                    crc: 9,
+                    ..batch(0, 4)
+                },
+                batch(5, 9),
+            ],
+            "S12",
+        ),
+        ("a committed one is gone", vec![batch(0, 4)], "S13"),
+    ] {
+        let mut told = super::Told::new(super::Settings::default());
+        story(&mut told);
+        told.event(swept(&on_disk));
+        let report = told.state.finish();
+        let names: Vec<_> = report.found.keys().map(|checker| checker.name()).collect();
+        assert_eq!(names.join(" "), expected, "{name}: {:#?}", report.findings);
+    }
+}
+
+#[test]
 fn what_is_excused_and_what_is_recovered() {
     tell(&[
         (

@@ -302,13 +302,18 @@ impl Content {
     }
 
     /// Ends the syncs whose time has come.
-    pub(super) fn settle(&mut self, now_us: u64, prng: &mut Prng) {
+    ///
+    /// What is drawn for a sync depends on `key` and its number alone: whoever looks at a file, and so settles it
+    /// earlier than it would have been, changes nothing.
+    pub(super) fn settle(&mut self, now_us: u64, key: u64) {
         while self.runs.first().is_some_and(|run| run.due_us <= now_us) {
             let run = self.runs.remove(0);
+            let drawn = key ^ run.number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut prng = Prng::new(drawn, "disk settles");
             if run.fails {
-                self.fail(&run, prng);
+                self.fail(&run, &mut prng);
             } else {
-                self.finish(&run, prng);
+                self.finish(&run, &mut prng);
             }
             let durable_length = self.durable.length();
             self.clean_to = self

@@ -146,7 +146,7 @@ impl State {
     pub(super) fn settle(&mut self, inode: InodeNumber, now_us: u64) {
         if self.names.content(inode).is_some() {
             let content = self.names.content_mut(inode);
-            content.settle(now_us, &mut self.fault_prng);
+            content.settle(now_us, self.settle_key.wrapping_add(inode));
         }
     }
 

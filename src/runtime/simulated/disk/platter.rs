@@ -44,6 +44,8 @@ pub(super) struct State {
     stalls: Vec<Stall>,
     /// Draws how faults work out.
     pub(super) fault_prng: Prng,
+    /// What the ends of syncs are drawn from, with the file and the sync.
+    pub(super) settle_key: u64,
     seed: u64,
     power_losses: u64,
     /// Lock holders by path.
@@ -65,6 +67,7 @@ impl State {
             faults: Faults::default(),
             stalls: Vec::new(),
             fault_prng: Prng::new(seed, &format!("disk faults {node}")),
+            settle_key: Prng::new(seed, &format!("disk settles {node}")).next_u64(),
             seed,
             power_losses: 0,
             locks: BTreeMap::new(),
@@ -133,9 +136,9 @@ impl State {
     /// Ends all syncs whose time has come.
     pub(super) fn settle_all(&mut self, now_us: u64) {
         self.names.settle(now_us);
-        for inode in self.names.inodes.values_mut() {
+        for (number, inode) in &mut self.names.inodes {
             if let Body::File(content) = &mut inode.body {
-                content.settle(now_us, &mut self.fault_prng);
+                content.settle(now_us, self.settle_key.wrapping_add(*number));
             }
         }
     }
