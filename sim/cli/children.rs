@@ -27,8 +27,8 @@ pub(super) struct Job {
     pub profile: Profile,
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
-    pub without_checkers: bool,
     pub is_benchmark: bool,
+    pub without_checkers: bool,
 }
 
 impl Job {
@@ -39,8 +39,8 @@ impl Job {
             profile,
             plant: None,
             control: None,
-            without_checkers: false,
             is_benchmark: false,
+            without_checkers: false,
         }
     }
 

@@ -26,7 +26,10 @@ pub struct Context {
     known_classes: RefCell<BTreeMap<String, Durability>>,
     /// Topics by id.
     pub names: RefCell<BTreeMap<Uuid, String>>,
-    /// Partitions that answered the judge with `KAFKA_STORAGE_ERROR`: their directory was fenced off.
+    /// Partitions whose files a fault damaged where only their checksums can tell.
+    pub damaged: RefCell<BTreeSet<Key>>,
+    /// Damaged partitions that the broker refused to serve to the judge, or that could not be read to their end
+    /// because of an error that says so: what they held is lost, and nobody was deceived.
     pub fenced: RefCell<BTreeSet<Key>>,
     /// How operations ended, by name.
     pub outcomes: RefCell<BTreeMap<String, Outcomes>>,
@@ -66,6 +69,7 @@ impl Context {
             classes: RefCell::default(),
             known_classes: RefCell::default(),
             names: RefCell::default(),
+            damaged: RefCell::default(),
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),

@@ -26,8 +26,19 @@ pub struct Batch {
     pub max_timestamp: i64,
     /// Whether it is a transaction's marker.
     pub is_control: bool,
+    /// Its attributes as stored: compression, kind of timestamp and the rest.
+    pub attributes: i16,
     /// Its size in the log, in bytes; 0 if the watcher does not know it.
     pub size_bytes: u64,
+}
+
+/// A batch as its producer sent it, before the broker stamped or recompressed it as its topic demands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// CRC-32C.
+    pub crc: u32,
+    /// Attributes.
+    pub attributes: i16,
 }
 
 impl Batch {
@@ -42,11 +53,15 @@ impl Batch {
         ((i64::from(self.base_sequence) + records) & 0x7fff_ffff) as i32
     }
 
-    /// Whether both hold the same records of the same producer, wherever they lie.
+    /// Whether both hold the same records of the same producer, wherever they lie, byte by byte.
     pub fn is_same_content(&self, other: &Batch) -> bool {
+        self.crc == other.crc && self.is_same_place(other)
+    }
+
+    /// Whether both have as many records of the same producer, at the same place in its sequence.
+    pub fn is_same_place(&self, other: &Batch) -> bool {
         let length = |batch: &Batch| batch.last_offset - batch.base_offset;
-        self.crc == other.crc
-            && length(self) == length(other)
+        length(self) == length(other)
             && self.producer_id == other.producer_id
             && self.producer_epoch == other.producer_epoch
             && self.base_sequence == other.base_sequence
@@ -102,8 +117,10 @@ pub struct Produced {
     pub key: Key,
     /// Whom the client waits for.
     pub acks: Acks,
-    /// The batch as offered: its offsets count from 0, its leader epoch means nothing.
+    /// The batch as it was to be stored: its offsets count from 0, its leader epoch means nothing.
     pub batch: Batch,
+    /// The batch as it was sent.
+    pub sent: Sent,
     /// Where the broker says it lies, or why it is refused.
     pub result: Result<Offset, ErrorCode>,
 }
@@ -217,6 +234,22 @@ pub struct CoordinatorSeen {
     pub groups: Vec<GroupSeen>,
 }
 
+/// A commit of an offset comes to its group's coordinator: from now on it may be there. Its answer comes when it is in
+/// the log, and by then the group may have gone on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommitBegun {
+    /// Which partition of the offsets topic holds the group.
+    pub coordinator: i32,
+    /// The group's name.
+    pub group: String,
+    /// The generation in which it is committed; negative without membership.
+    pub generation: i32,
+    /// Whose offset.
+    pub key: Key,
+    /// Which offset.
+    pub offset: Offset,
+}
+
 /// A partition of an OffsetCommit request is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OffsetCommitted {
@@ -327,15 +360,8 @@ pub enum Event {
         /// Its epoch.
         producer_epoch: ProducerEpoch,
     },
-    /// A client starts to commit an offset: from now on it may be there.
-    CommitBegun {
-        /// The group's name.
-        group: String,
-        /// Whose offset.
-        key: Key,
-        /// Which offset.
-        offset: Offset,
-    },
+    /// A commit of an offset comes to its group's coordinator.
+    CommitBegun(CommitBegun),
     /// An OffsetCommit was answered.
     OffsetCommitted(OffsetCommitted),
     /// A coordinator was stepped.

@@ -23,8 +23,8 @@ use std::fmt::Display;
 use types::Uuid;
 
 pub use events::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent,
 };
 
 /// What the run's options permit.
@@ -94,7 +94,7 @@ impl State {
                 producer_id,
                 producer_epoch,
             } => self.producer_id_given(*producer_id, *producer_epoch),
-            Event::CommitBegun { group, key, offset } => self.commit_begun(group, *key, *offset),
+            Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
             Event::Coordinator(seen) => self.coordinator(seen),
             Event::Quorum(seen) => self.quorum(seen),
