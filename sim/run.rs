@@ -332,8 +332,20 @@ fn settings(plan: &Plan) -> Settings {
     let offsets = Context::new(plan, Vec::new()).class_of("__consumer_offsets");
     Settings {
         commits_are_replicated: offsets == Durability::Replicated,
+        offsets_expire: offsets_expire(plan),
+        first_sequences: plan
+            .clients
+            .iter()
+            .map(|client| client.setting("first_sequence", 0) as i32)
+            .collect(),
         ..Settings::default()
     }
+}
+
+/// Whether committed offsets go within the time of a run.
+fn offsets_expire(plan: &Plan) -> bool {
+    let mut brokers = plan.brokers.iter();
+    brokers.any(|broker| broker.options.contains_key("offsets.retention.minutes"))
 }
 
 /// S39: a reader was given a batch whose checksum is wrong, and nobody had damaged any file.
@@ -393,6 +405,12 @@ fn expectations(
     }
     for (key, excused) in excused {
         expectations.keys.entry(key).or_default().excused = excused;
+    }
+    if offsets_expire(&world.plan) {
+        let groups = world.plan.clients.iter();
+        for group in groups.filter_map(|client| client.group.clone()) {
+            expectations.groups.entry(group).or_default().may_expire = true;
+        }
     }
     for &key in world.clients.fenced.borrow().iter() {
         expectations.keys.entry(key).or_default().is_fenced = true;

@@ -356,6 +356,13 @@ fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
     }
 }
 
+fn window(entry: &replica::ProducerEntry) -> Vec<(i32, Offset)> {
+    let batches = entry.batches().iter();
+    batches
+        .map(|range| (range.last_sequence, range.last_offset))
+        .collect()
+}
+
 fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
     let producers = with_producers.then(|| {
         let entries = view.producers.entries();
@@ -365,6 +372,7 @@ fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
                 producer_epoch: entry.producer_epoch,
                 last_sequence: (entry.last_sequence() >= 0).then(|| entry.last_sequence()),
                 last_offset: entry.last_offset(),
+                window: Some(window(entry)),
             })
             .collect()
     });
@@ -496,6 +504,8 @@ impl Observer for Watcher {
                 .collect();
             let names = watch.topics.iter().map(|(name, id)| (*id, name.clone()));
             watch.names.extend(names);
+            let topics = watch.topics.values().copied().collect();
+            watch.tell(|| Event::TopicsSeen { topics });
             let (node, offset) = (self.node, image.provenance.offset + 1);
             watch.tell(|| Event::ImageSeen {
                 node,
@@ -539,6 +549,7 @@ impl Observer for Watcher {
                 batch: batch(answer.header),
                 sent: sent(answer.sent),
                 result,
+                waited_nanos: answer.waited_nanos,
             })
         });
         WATCH.with_borrow_mut(|watch| {
@@ -658,6 +669,13 @@ fn group_seen(
     GroupSeen {
         group: group.group_id().to_owned(),
         generation: group.generation_id(),
+        is_stable,
+        has_members: group.members().next().is_some(),
+        subscribed: topics
+            .iter()
+            .filter(|(name, _)| group.is_subscribed_to(name))
+            .map(|(_, id)| *id)
+            .collect(),
         owners: owners.collect(),
         offsets: offsets
             .map(|(_, partition, committed)| {

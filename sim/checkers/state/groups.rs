@@ -14,6 +14,12 @@ pub struct Groups {
     generations: BTreeMap<String, (i32, LeaderEpoch, i32)>,
     /// Coordinators by partition of the offsets topic: whether they serve, and in which epoch.
     coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
+    /// The generation in which a group was last stable, with its coordinator: that is in the log.
+    stable: BTreeMap<String, (i32, i32)>,
+    /// Since when a group has members, in nanoseconds of the run.
+    members_since: BTreeMap<String, u64>,
+    /// Offsets that were there when a group was last seen with members who read them.
+    read: BTreeSet<(String, Key)>,
     registers: BTreeMap<(String, Key), Register>,
     /// Whether a loss of power may have taken commits since.
     may_have_lost: bool,
@@ -43,8 +49,9 @@ struct Begun {
     current: i32,
     /// Whether the coordinator served at that moment.
     was_served: bool,
-    /// The event.
+    /// The event, and its time.
     number: u32,
+    at: u64,
 }
 
 /// Whether a refusal with this says that nothing was kept and nothing will be.
@@ -66,8 +73,11 @@ impl Groups {
     pub fn died(&mut self, death: Death, commits_are_replicated: bool) {
         self.coordinators.clear();
         self.generations.clear();
+        self.members_since.clear();
+        self.read.clear();
         if death == Death::Power && commits_are_replicated {
             self.registers.clear();
+            self.stable.clear();
             self.may_have_lost = true;
         }
     }
@@ -87,6 +97,7 @@ impl State {
             current,
             was_served,
             number: self.number,
+            at: self.now,
         });
         register.is_watched = true;
     }
@@ -116,6 +127,7 @@ impl State {
             current,
             was_served: false,
             number: self.number,
+            at: 0,
         });
         if self.is_gone(key, "an offset was committed") {
             return;
@@ -150,6 +162,17 @@ impl State {
             group,
             || format!("a commit of generation {generation} was accepted in generation {current}"),
         );
+        self.outsider(committed, begun);
+    }
+
+    /// While a group has members, only they commit.
+    fn outsider(&mut self, committed: &OffsetCommitted, begun: Begun) {
+        let since = self.groups.members_since.get(&committed.group).copied();
+        let had_members = since.is_some_and(|since| since < begun.at);
+        let is_outside = committed.generation < 0 && had_members;
+        self.demand(!is_outside, CheckerId::S33, &committed.group, || {
+            "somebody without a generation committed, though the group has members".to_owned()
+        });
     }
 
     pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
@@ -165,8 +188,27 @@ impl State {
         if !seen.is_serving {
             return;
         }
+        let is_there = |name: &String| seen.groups.iter().any(|group| group.group == *name);
+        let groups = &mut self.groups;
+        groups
+            .stable
+            .retain(|name, (by, _)| *by != seen.partition || is_there(name));
         for group in &seen.groups {
             self.group(seen, group);
+        }
+    }
+
+    /// A stable group's generation is in the log: it never goes back, whoever loads it.
+    fn stable(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) {
+        let name = &seen.group;
+        let stable = self.groups.stable.get(name).map_or(-1, |stable| stable.1);
+        let generation = seen.generation;
+        self.demand(generation >= stable, CheckerId::S33, name, || {
+            format!("its generation is {generation}; it was stable in {stable}")
+        });
+        if seen.is_stable {
+            let now = (by.partition, generation);
+            self.groups.stable.insert(name.clone(), now);
         }
     }
 
@@ -176,6 +218,7 @@ impl State {
         let before = self.groups.generations.insert(name.clone(), now);
         let same_term = before.filter(|before| (before.0, before.1) == (now.0, now.1));
         let before = same_term.map_or(-1, |before| before.2);
+        self.stable(by, seen);
         // A group that was removed begins anew.
         let is_new = seen.generation <= 1;
         self.demand(
@@ -202,6 +245,32 @@ impl State {
             }
         }
         self.offsets(seen);
+        if seen.has_members {
+            let since = self.groups.members_since.entry(name.clone());
+            since.or_insert(self.now);
+        } else {
+            self.groups.members_since.remove(name);
+        }
+    }
+
+    /// What members read does not expire: notes it, and what of it is gone.
+    fn expired(&mut self, seen: &GroupSeen) -> Vec<String> {
+        let is_read = |key: &Key| seen.has_members && seen.subscribed.contains(&key.topic);
+        let of_group = |(group, _): &&(String, Key)| *group == seen.group;
+        let known = &self.groups.read;
+        let is_there = |key: &Key| seen.offsets.iter().any(|(there, _)| there == key);
+        let gone: Vec<String> = known
+            .iter()
+            .filter(of_group)
+            .map(|(_, key)| key)
+            .filter(|key| is_read(key) && !is_there(key) && !self.may_be_gone(key.topic))
+            .map(|key| format!("{key} has expired, though members read it"))
+            .collect();
+        self.groups.read.retain(|(group, _)| *group != seen.group);
+        let there = seen.offsets.iter().map(|(key, _)| *key).filter(is_read);
+        let there = there.map(|key| (seen.group.clone(), key));
+        self.groups.read.extend(there);
+        gone
     }
 
     /// What lies in memory is the last acknowledged commit, or one that nobody has been told of yet.
@@ -213,7 +282,7 @@ impl State {
             partition: i32::MIN,
         };
         let from = (seen.group.clone(), lowest);
-        let mut wrong = Vec::new();
+        let mut wrong = self.expired(seen);
         let mut looked = 0;
         for ((group, key), register) in self.groups.registers.range(from..) {
             if *group != seen.group {
@@ -221,7 +290,7 @@ impl State {
             }
             let acked = &register.acked;
             let is_judged = register.is_watched && !acked.is_empty();
-            if !is_judged || self.deleted.contains(&key.topic) {
+            if !is_judged || self.may_be_gone(key.topic) {
                 continue;
             }
             looked += 1;

@@ -34,8 +34,8 @@ pub struct Settings {
     pub classes: BTreeMap<Key, Durability>,
     /// Producers may be forgotten because of their age.
     pub producers_expire: bool,
-    /// Producers may start at any sequence.
-    pub sequences_start_anywhere: bool,
+    /// Sequences beside 0 at which producers begin.
+    pub first_sequences: BTreeSet<i32>,
     /// Committed offsets may be forgotten because of their age, or with their group.
     pub offsets_expire: bool,
     /// The offsets topic is of class *replicated*: a loss of power may take commits.
@@ -53,6 +53,8 @@ pub struct State {
     now: u64,
     partitions: BTreeMap<Key, Ghost>,
     deleted: BTreeSet<Uuid>,
+    /// The topics that exist, if anybody told.
+    topics: Option<BTreeSet<Uuid>>,
     excused: BTreeMap<Key, Vec<Excused>>,
     producer_ids: BTreeSet<(i64, i16)>,
     images: BTreeMap<u64, u64>,
@@ -100,6 +102,7 @@ impl State {
             Event::Quorum(seen) => self.quorum(seen),
             Event::ImageSeen { node, offset, hash } => self.image_seen(*node, *offset, *hash),
             Event::SnapshotSeen { offset, hash, .. } => self.snapshot_seen(*offset, *hash),
+            Event::TopicsSeen { topics } => self.topics = Some(topics.clone()),
             Event::TopicDeleted { topic } => {
                 self.deleted.insert(*topic);
                 self.partitions.retain(|key, _| key.topic != *topic);
@@ -143,6 +146,12 @@ impl State {
             );
         }
         is_gone
+    }
+
+    /// Whether the topic may be there no more, so that what is kept of it goes.
+    fn may_be_gone(&self, topic: Uuid) -> bool {
+        let is_missing = |topics: &BTreeSet<Uuid>| !topics.contains(&topic);
+        self.deleted.contains(&topic) || self.topics.as_ref().is_some_and(is_missing)
     }
 
     fn looked(&mut self, checker: CheckerId) {
