@@ -46,7 +46,7 @@ pub(crate) async fn idle(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis
     let before = Busy::of(world, nodes);
     wait(nemesis, WATCHED_SECONDS).await;
     let after = Busy::of(world, nodes);
-    livelocks(world, &before, &after);
+    livelocks(world, nodes, &before, &after);
     leaks(world, nodes);
     metadata_is_bounded(world, nodes);
     if world.plan.seed.is_multiple_of(RECOVERED_TWICE_ONE_IN) {
@@ -77,11 +77,17 @@ impl Busy {
     }
 }
 
-fn livelocks(world: &World, before: &Busy, after: &Busy) {
+fn livelocks(world: &World, nodes: &Nodes, before: &Busy, after: &Busy) {
     for (index, broker) in world.plan.brokers.iter().enumerate() {
         world.looked("L11", 1);
         let polls = after.polls[index].saturating_sub(before.polls[index]) / WATCHED_SECONDS;
         let bound = POLLS_PER_SECOND_MAX * broker.cores as u64;
+        let node = nodes.broker(broker.id);
+        trace::emit_for(
+            node,
+            "idle",
+            &[("polls_per_second", Value::Int(polls as i64))],
+        );
         if polls > bound {
             let message = format!(
                 "{polls} polls a second, though nobody asks anything: {bound} are in order"
@@ -89,6 +95,8 @@ fn livelocks(world: &World, before: &Busy, after: &Busy) {
             world.report("L11", &format!("broker-{}", broker.id), message);
         }
     }
+    let told = [("events", Value::Int((after.events - before.events) as i64))];
+    trace::emit("idle", &told);
     let events = (after.events - before.events) / WATCHED_SECONDS;
     let bound = EVENTS_PER_SECOND_MAX * world.plan.brokers.len() as u64;
     if events > bound {
@@ -119,6 +127,12 @@ fn leaks(world: &World, nodes: &Nodes) {
         };
         let node = nodes.broker(broker.id);
         let tasks_max = TASKS_PER_CORE_MAX * broker.cores;
+        let figures = [
+            ("tasks", Value::Int(nodes::task_count(node) as i64)),
+            ("timers", Value::Int(nodes::timer_count(node) as i64)),
+            ("polls", Value::Int(nodes::poll_count(node) as i64)),
+        ];
+        trace::emit_for(node, "idle", &figures);
         let left = [
             (
                 "connections",

@@ -10,8 +10,8 @@ use std::cell::{Cell, RefCell};
 
 use runtime::simulated::leaks;
 
-/// Callers that are remembered.
-const CALLERS_MAX: usize = 8;
+/// Calls whose callers are looked for.
+const LOOKED_AT_MAX: u64 = 64;
 
 thread_local! {
     static CALLERS: RefCell<Vec<(&'static str, String)>> = const { RefCell::new(Vec::new()) };
@@ -50,21 +50,25 @@ pub fn entropy_calls() -> u64 {
 }
 
 fn called(call: &'static str) {
-    if call.starts_with("get") && call != "gettimeofday" {
-        ENTROPY.set(ENTROPY.get() + 1);
-    }
     // Whoever looks for a caller may itself look at the clock.
     if !leaks::is_simulated() || INSIDE.replace(true) {
         return;
     }
     COUNT.set(COUNT.get() + 1);
-    let is_new = CALLERS.with_borrow(Vec::len) < CALLERS_MAX;
-    if is_new {
+    if COUNT.get() <= LOOKED_AT_MAX {
         let frames = Backtrace::force_capture().to_string();
-        let caller = leaks::caller(&frames);
-        CALLERS.with_borrow_mut(|callers| callers.push((call, caller)));
+        let found = (call, leaks::caller(&frames));
+        CALLERS.with_borrow_mut(|callers| match callers.contains(&found) {
+            true => {}
+            false => callers.push(found),
+        });
     }
     INSIDE.set(false);
+}
+
+/// Somebody asks for so many random bytes; madsim asks for none to see whether it may.
+fn entropy(length_bytes: usize) {
+    ENTROPY.set(ENTROPY.get() + u64::from(length_bytes > 0));
 }
 
 /// What the linker names.
@@ -73,7 +77,7 @@ fn called(call: &'static str) {
     reason = "functions that the linker puts before those of the C library"
 )]
 mod linked {
-    use super::called;
+    use super::{called, entropy};
 
     unsafe extern "C" {
         fn __real_clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> libc::c_int;
@@ -112,6 +116,7 @@ mod linked {
         length: libc::size_t,
         flags: libc::c_uint,
     ) -> libc::ssize_t {
+        entropy(length);
         called("getrandom");
         unsafe { __real_getrandom(buffer, length, flags) }
     }
@@ -121,6 +126,7 @@ mod linked {
         buffer: *mut libc::c_void,
         length: libc::size_t,
     ) -> libc::c_int {
+        entropy(length);
         called("getentropy");
         unsafe { __real_getentropy(buffer, length) }
     }

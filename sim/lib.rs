@@ -4,6 +4,7 @@
 //! [`checkers`] judge it. The parts that run exist only in the simulation build (`--cfg madsim`); plans, histories,
 //! checkers and verdicts are plain data.
 
+pub mod bench;
 pub mod checkers;
 pub mod compare;
 pub mod controls;

@@ -105,7 +105,7 @@ pub const MARKS: &[Mark] = &[
         &[
             Has("file", "/t"),
             Has("file", ".log"),
-            Has("mode", "create"),
+            Equals("mode", "truncate"),
         ],
         "a segment of a topic was created",
     ),
@@ -123,14 +123,14 @@ pub const MARKS: &[Mark] = &[
     ),
     seen(
         "producer-snapshot",
-        "open",
-        &[Has("file", ".snapshot"), Has("mode", "create")],
+        "rename",
+        &[Has("to", ".snapshot"), Is("ok", 1)],
         "a snapshot of producers was written",
     ),
     seen(
         "producer-snapshot-read",
-        "open",
-        &[Has("file", ".snapshot"), Has("mode", "read")],
+        "read",
+        &[Has("file", ".snapshot"), Is("ok", 1)],
         "a snapshot of producers was read at a recovery",
     ),
     seen(
@@ -207,9 +207,9 @@ pub const MARKS: &[Mark] = &[
     ),
     seen(
         "no-space",
-        "note",
-        &[Equals("what", "no-space")],
-        "an append found no space, and the partition goes on",
+        "disk-fault",
+        &[Equals("effect", "enospc"), Equals("operation", "write")],
+        "a write found no space",
     ),
     seen(
         "producers-expired",

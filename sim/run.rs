@@ -50,6 +50,9 @@ pub struct Options {
     pub planted: Option<Plant>,
     /// Whether nobody judges: to see that judging changes nothing.
     pub without_checkers: bool,
+    /// Whether whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process, from
+    /// this run's beginning on and for ever. For processes that do nothing else.
+    pub ends_at_leaks: bool,
 }
 
 /// What is left of a run.
@@ -79,8 +82,12 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     let ended = Rc::new(Cell::new(0));
     let at_end = Rc::clone(&ended);
     let inside = Rc::clone(&world);
+    let (ends_at_leaks, entropy_calls) = (options.ends_at_leaks, interposed::entropy_calls());
     let result = catch(|| {
         runtime::simulated::run(plan.seed, async move {
+            if ends_at_leaks {
+                arm(&inside, entropy_calls);
+            }
             supervise(inside).await;
             at_end.set(now_nanos());
         });
@@ -353,20 +360,25 @@ fn judge_all(world: &World, history: &History, work: &mut BTreeMap<String, u64>)
             *work.entry(checker.to_string()).or_default() += count;
         }
         for finding in report.findings {
-            let at_us = finding
-                .operations
-                .iter()
+            let operations = finding.operations.iter();
+            let shown_by = operations
                 .filter_map(|&index| history.operations.get(index as usize))
-                .map(|operation| operation.time / 1_000)
+                .map(|operation| operation.time)
                 .max();
+            let at_nanos = finding.at_nanos.or(shown_by).unwrap_or_default();
             world.reports.borrow_mut().push(Report {
                 checker: finding.checker.to_string(),
                 object: finding.object,
                 message: finding.message,
-                at_us: at_us.unwrap_or_default(),
+                at_us: at_nanos / 1_000,
             });
         }
     }
+    // Of those at one moment the simulator's own come first, then the checkers of state.
+    world
+        .reports
+        .borrow_mut()
+        .sort_by_key(|report| report.at_us);
 }
 
 /// What the run knows and the history does not.
@@ -437,6 +449,7 @@ fn verdict(
         seed: world.plan.seed,
         profile: world.plan.profile,
         generator: GENERATOR,
+        commit: String::new(),
         color,
         reports,
         trace_hash: sink.hash(),
@@ -455,14 +468,13 @@ fn verdict(
     }
 }
 
-/// From now on whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process. What
-/// runs need of the system is opened before.
-///
-/// # Errors
-/// If the operating system takes no filter.
-pub fn arm() -> std::io::Result<()> {
-    cpu_ms();
-    leaks::arm()
+/// From now on whoever reaches past the simulation ends the process. `entropy_calls` were made before the world was.
+fn arm(world: &World, entropy_calls: u64) {
+    if interposed::entropy_calls() == entropy_calls {
+        let message = "the hash tables of this thread were seeded before the world was";
+        world.report("leak", "hash tables", message.to_owned());
+    }
+    leaks::arm().expect("the system takes a filter of calls");
 }
 
 /// What the system says this process has used of the processor; opened once, before files are forbidden.

@@ -4,6 +4,8 @@
 //! whole plan it may name a seed and a profile whose plan it changes (`[base]`), and its faults may be written short.
 //! `fault-scenarios/README.md` explains the vocabulary.
 
+#[cfg(all(test, madsim))]
+mod replay_tests;
 mod short;
 #[cfg(test)]
 mod tests;

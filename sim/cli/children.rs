@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub profile: Profile,
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
+    pub is_benchmark: bool,
+    pub without_checkers: bool,
 }
 
 impl Job {
@@ -37,12 +39,19 @@ impl Job {
             profile,
             plant: None,
             control: None,
+            is_benchmark: false,
+            without_checkers: false,
         }
     }
 
     /// The arguments after `cargo sim`.
     pub(super) fn arguments(&self) -> Vec<String> {
         let (seed, profile) = (self.seed.to_string(), name_of(self.profile));
+        if self.is_benchmark {
+            return ["run", "--seed", &seed, "--benchmark"]
+                .map(str::to_owned)
+                .into();
+        }
         let mut words: Vec<String> = ["run", "--seed", &seed, "--profile", profile]
             .map(str::to_owned)
             .into();
@@ -54,6 +63,10 @@ impl Job {
                     .map(str::to_owned),
             );
         }
+        words.extend(
+            self.without_checkers
+                .then(|| "--without-checkers".to_owned()),
+        );
         words
     }
 

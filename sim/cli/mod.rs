@@ -7,6 +7,7 @@
     reason = "the command line starts processes and writes files outside of every run"
 )]
 
+mod bench;
 mod children;
 mod determinism;
 mod list;
@@ -47,6 +48,8 @@ enum Command {
     Mutants(mutants::Arguments),
     /// Run what is permitted and looks bad: nothing may be reported.
     Controls(mutants::ControlsArguments),
+    /// Measure how fast the simulator is.
+    Bench(bench::Arguments),
     /// List checkers, kinds of faults, marks, mutants and negative controls.
     List(list::Arguments),
 }
@@ -75,6 +78,9 @@ struct Which {
     /// Change the seed's plan by this negative control.
     #[arg(long, conflicts_with = "plan")]
     control: Option<String>,
+    /// As `bench` measures it: six clients, 120 simulated seconds.
+    #[arg(long, conflicts_with_all = ["plan", "profile", "control"])]
+    benchmark: bool,
 }
 
 /// Runs the command line.
@@ -88,6 +94,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Determinism(arguments) => determinism::compare(&arguments),
         Command::Mutants(arguments) => mutants::hunt_all(&arguments),
         Command::Controls(arguments) => mutants::controls(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::List(arguments) => {
             list::list(&arguments);
             Ok(0)
@@ -117,6 +124,9 @@ impl Which {
         if let Some(path) = &self.plan {
             return Plan::parse(&read(path)?)
                 .map_err(|error| format!("{}: {error}", path.display()));
+        }
+        if self.benchmark {
+            return Ok(sim::bench::plan(self.seed.unwrap_or_default()));
         }
         let mut plan = generate(self.seed.unwrap_or_default(), self.profile);
         if let Some(name) = &self.control {

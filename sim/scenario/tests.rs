@@ -110,6 +110,7 @@ fn verdict(color: Color, checker: &str) -> Verdict {
         seed: 42,
         profile: Profile::Calm,
         generator: GENERATOR,
+        commit: String::new(),
         color,
         reports: Vec::from_iter((color == Color::Red).then_some(report)),
         trace_hash: String::new(),
@@ -191,5 +192,37 @@ steps = ["1000..1500/200 send t0 0 1 10", "1300 crash"]
     ] {
         let error = Scenario::parse(&text.replace(from, to)).expect_err(to);
         assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+/// Every scenario that is kept: name and text.
+pub(super) fn files() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fault-scenarios");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let text = std::fs::read_to_string(&path).expect("it can be read");
+            files.push((path.display().to_string(), text));
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_scenario_that_is_kept_says_what_must_happen() {
+    let files = files();
+    assert!(files.len() >= 12, "{}", files.len());
+    for (name, text) in files {
+        let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(!scenario.title.is_empty(), "{name}: it has no title");
+        assert!(
+            !scenario.plan.must_hit.is_empty(),
+            "{name}: it has no marks"
+        );
     }
 }

@@ -264,7 +264,7 @@ impl Actor {
             generation: -1,
             offsets: vec![committed],
         };
-        self.begin_commit(&body);
+        self.invoke(body.clone());
         let before = self.client.requests_sent(ApiKey::OffsetCommit);
         let named = (topic.to_owned(), partition);
         let offsets = BTreeMap::from([(named, CommittedOffset::at(offset))]);

@@ -17,10 +17,8 @@ use super::actor::Actor;
 use super::context::Context;
 use super::failure::stage_of;
 use super::values;
-use crate::checkers::state::Event;
 use crate::history::{Body, Committed, Isolation, Key, Process, Read, Seek, Stage};
 use crate::plan::{ClientPlan, SeekTo};
-use crate::watch;
 
 /// Hears what happens to a client's consumer between the ends of its operations.
 pub(super) struct Watch {
@@ -64,7 +62,7 @@ impl Observer for Watch {
     }
 }
 
-fn key_of(partition: &PartitionOfTopic) -> Key {
+pub(super) fn key_of(partition: &PartitionOfTopic) -> Key {
     Key {
         topic: partition.topic_id,
         partition: partition.partition,
@@ -249,7 +247,7 @@ impl Actor {
             generation,
             offsets,
         };
-        self.begin_commit(&body);
+        self.invoke(body.clone());
         let before = self.client.requests_sent(ApiKey::OffsetCommit);
         let (consumer, _) = self.consumer.as_mut().expect("just seen");
         let committed = consumer.commit().await;
@@ -265,20 +263,6 @@ impl Actor {
         }
         self.complete(stage, body);
         Some(committed)
-    }
-
-    /// Tells that a commit begins, to all who judge.
-    pub(super) fn begin_commit(&self, body: &Body) {
-        if let Body::CommitOffsets { group, offsets, .. } = body {
-            for committed in offsets {
-                let (key, Some(offset)) = (committed.key, committed.offset) else {
-                    continue;
-                };
-                let group = group.clone();
-                watch::tell(|| Event::CommitBegun { group, key, offset });
-            }
-        }
-        self.invoke(body.clone());
     }
 
     /// Asks for the group's offsets of everything that it may read.

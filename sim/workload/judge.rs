@@ -125,7 +125,7 @@ async fn all_partitions(actor: &Actor) -> Result<BTreeMap<(String, i32), Key>, E
 }
 
 /// Whether the judge last heard that the partition's directory is fenced off; noted then.
-fn is_fenced(actor: &Actor, key: Key) -> bool {
+pub(super) fn is_fenced(actor: &Actor, key: Key) -> bool {
     let error = actor.last_error.borrow();
     let is_fenced = error.as_ref().and_then(Error::code) == Some(ErrorCode::KafkaStorageError);
     if is_fenced {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use madsim::runtime::Handle;
 use madsim::task::NodeId;
+use runtime::simulated::leaks;
 use runtime::simulated::net::Fabric;
 use runtime::simulated::nodes;
 use runtime::simulated::world::number_of;
@@ -58,8 +59,12 @@ impl Nodes {
     }
 }
 
-/// Makes the brokers and the judge; brokers start at once, clients with [`Nodes::start_clients`].
+/// Makes all nodes. Clients wait for the workload to begin.
 pub fn build(runtime: &Handle, world: &Rc<World>) -> Nodes {
+    leaks::in_madsim(|| make(runtime, world))
+}
+
+fn make(runtime: &Handle, world: &Rc<World>) -> Nodes {
     let mut ids = BTreeMap::new();
     let fabric = Fabric::current();
     for (index, broker) in world.plan.brokers.iter().enumerate() {

@@ -80,24 +80,37 @@ impl Wish {
 pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     let wish = Wish::of(&arguments.arguments);
     let binary = build(root, wish.build)?;
-    let mut command = Command::new(&binary);
-    command.args(if wish.rest.is_empty() {
-        vec!["help".into()]
-    } else {
-        wish.rest
-    });
+    if wish.build_only {
+        println!("{}", binary.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let status = command(&binary, wish, root)?.status()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Runs the simulator for a stage of the suite; whether its exit code is 0.
+pub fn run_for_test(root: &Path, words: &[&str]) -> Result<bool> {
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let wish = Wish::of(&words);
+    let binary = build(root, wish.build)?;
+    let status = command(&binary, wish, root)?.current_dir(root).status()?;
+    Ok(status.success())
+}
+
+fn command(binary: &Path, wish: Wish, root: &Path) -> Result<Command> {
+    let mut command = Command::new(binary);
+    command.env("MILLRACE_COMMIT", commit(root));
+    if wish.rest.is_empty() {
+        command.arg("help");
+    }
+    command.args(wish.rest);
     if wish.debug_too {
         command
             .arg("--other-binary")
             .arg(build(root, Build::Debug)?);
     }
-    if wish.build_only {
-        println!("{}", binary.display());
-        return Ok(ExitCode::SUCCESS);
-    }
-    let status = command.env("MILLRACE_COMMIT", commit(root)).status()?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    Ok(command)
 }
 
 /// Builds the simulator; where it is.

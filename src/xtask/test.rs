@@ -2,7 +2,7 @@
 //!
 //! A stage that cannot run here, because a program is missing, is skipped and named; with `--nothing-skipped` that is a failure.
 
-use crate::{clients, crash, faults, syscalls, tidy};
+use crate::{clients, crash, faults, sim, syscalls, tidy};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -55,6 +55,22 @@ impl Outcome {
     }
 }
 
+/// What is asked of the simulator, a stage each: together at most ten minutes on two cores, without building it.
+const SIMULATIONS: &[(&str, &[&str])] = &[
+    (
+        "determinism",
+        &["determinism", "--seeds", "20", "--debug-too"],
+    ),
+    (
+        "checkers off",
+        &["determinism", "--seeds", "20", "--checkers-off"],
+    ),
+    ("scenarios", &["replay", "fault-scenarios"]),
+    ("sweep", &["sweep", "--seeds", "200", "--profile", "all"]),
+    ("mutants", &["mutants", "--again", "--budget-seconds", "20"]),
+    ("controls", &["controls", "--seeds", "5"]),
+];
+
 /// The crates that must also compile for the simulator.
 const SIMULATED: &[&str] = &[
     "types",
@@ -91,6 +107,10 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
     report.stage("tidy", || tidied(root));
     report.stage("tests", || tested(root));
     report.stage("simulated", || simulated(root));
+    report.stage("simulated tests", || simulated_tests(root));
+    for (name, words) in SIMULATIONS {
+        report.stage(name, || Ok(Outcome::of(sim::run_for_test(root, words)?)));
+    }
     report.stage("build", || {
         Ok(Outcome::of(clients::build_release(root).is_ok()))
     });
@@ -267,7 +287,7 @@ fn add_closing_line(outcome: &mut Outcome, line: &str) {
 
 /// Everything that runs inside a node also compiles for the simulator.
 fn simulated(root: &Path) -> Result<Outcome> {
-    let mut arguments = vec!["check", "--target-dir", "target/madsim"];
+    let mut arguments = vec!["check", "--target-dir", sim::TARGET];
     let packages: Vec<String> = SIMULATED
         .iter()
         .map(|name| format!("millrace-{name}"))
@@ -275,7 +295,17 @@ fn simulated(root: &Path) -> Result<Outcome> {
     for package in &packages {
         arguments.extend(["--package", package]);
     }
-    cargo(root, &arguments, &[("RUSTFLAGS", "--cfg madsim")])
+    cargo(root, &arguments, &[("RUSTFLAGS", sim::FLAGS)])
+}
+
+/// The tests of `runtime`'s simulated half and of the simulator.
+fn simulated_tests(root: &Path) -> Result<Outcome> {
+    let mut command = cargo_command(root);
+    command
+        .args(["test", "--no-fail-fast", "--target-dir", sim::TARGET])
+        .args(["--package", "millrace-runtime", "--package", "millrace-sim"])
+        .env("RUSTFLAGS", sim::FLAGS);
+    run_tests(command)
 }
 
 fn client(suite: &clients::Suite, root: &Path) -> Result<Outcome> {

@@ -229,6 +229,22 @@ pub struct CoordinatorSeen {
     pub groups: Vec<GroupSeen>,
 }
 
+/// A commit of an offset comes to its group's coordinator: from now on it may be there. Its answer comes when it is in
+/// the log, and by then the group may have gone on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommitBegun {
+    /// Which partition of the offsets topic holds the group.
+    pub coordinator: i32,
+    /// The group's name.
+    pub group: String,
+    /// The generation in which it is committed; negative without membership.
+    pub generation: i32,
+    /// Whose offset.
+    pub key: Key,
+    /// Which offset.
+    pub offset: Offset,
+}
+
 /// A partition of an OffsetCommit request is answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OffsetCommitted {
@@ -339,15 +355,8 @@ pub enum Event {
         /// Its epoch.
         producer_epoch: ProducerEpoch,
     },
-    /// A client starts to commit an offset: from now on it may be there.
-    CommitBegun {
-        /// The group's name.
-        group: String,
-        /// Whose offset.
-        key: Key,
-        /// Which offset.
-        offset: Offset,
-    },
+    /// A commit of an offset comes to its group's coordinator.
+    CommitBegun(CommitBegun),
     /// An OffsetCommit was answered.
     OffsetCommitted(OffsetCommitted),
     /// A coordinator was stepped.

@@ -1,7 +1,7 @@
 //! S32, S33, S34: a coordinator keeps what it acknowledged, and serves only when it knows all.
 
 use super::State;
-use super::events::{CoordinatorSeen, Death, GroupSeen, OffsetCommitted};
+use super::events::{CommitBegun, CoordinatorSeen, Death, GroupSeen, OffsetCommitted};
 use crate::checkers::CheckerId;
 use crate::history::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ pub struct Groups {
     coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
     /// The generation in which a group was last stable, with its coordinator: that is in the log.
     stable: BTreeMap<String, (i32, i32)>,
-    /// Since when a group has members, in nanoseconds of the run.
-    members_since: BTreeMap<String, u64>,
+    /// Since when a group has members, by the event.
+    members_since: BTreeMap<String, u32>,
     /// Offsets that were there when a group was last seen with members who read them.
     read: BTreeSet<(String, Key)>,
     registers: BTreeMap<(String, Key), Register>,
@@ -40,13 +40,31 @@ struct Register {
     superseded: BTreeSet<Offset>,
 }
 
-/// A commit that began.
+/// A commit that has come to the coordinator.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
     offset: Offset,
-    /// The event, and its time.
+    generation: i32,
+    /// The group's generation at that moment, -1 if unknown.
+    current: i32,
+    /// Whether the coordinator served at that moment.
+    was_served: bool,
+    /// The event.
     number: u32,
-    at: u64,
+}
+
+/// Whether a refusal with this says that nothing was kept and nothing will be.
+fn is_definite(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::IllegalGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::RebalanceInProgress
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::OffsetMetadataTooLarge
+            | ErrorCode::GroupIdNotFound
+    )
 }
 
 impl Groups {
@@ -65,63 +83,90 @@ impl Groups {
 }
 
 impl State {
-    pub(super) fn commit_begun(&mut self, group: &str, key: Key, offset: Offset) {
-        let (number, at) = (self.number, self.now);
+    pub(super) fn commit_begun(&mut self, begins: &CommitBegun) {
+        let (group, key) = (&begins.group, begins.key);
+        let current = self.current_generation(group);
+        let coordinator = self.groups.coordinators.get(&begins.coordinator);
+        let was_served = coordinator.is_some_and(|(is_serving, _)| *is_serving);
         let registers = &mut self.groups.registers;
-        let register = registers.entry((group.to_owned(), key)).or_default();
-        register.begun.push(Begun { offset, number, at });
+        let register = registers.entry((group.clone(), key)).or_default();
+        register.begun.push(Begun {
+            offset: begins.offset,
+            generation: begins.generation,
+            current,
+            was_served,
+            number: self.number,
+        });
         register.is_watched = true;
+    }
+
+    fn current_generation(&self, group: &str) -> i32 {
+        let known = self.groups.generations.get(group);
+        known.map_or(-1, |group| group.2)
     }
 
     pub(super) fn offset_committed(&mut self, committed: &OffsetCommitted) {
         let (group, key) = (&committed.group, committed.key);
-        if committed.error != ErrorCode::None || self.is_gone(key, "an offset was committed") {
+        let current = self.current_generation(group);
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.clone(), key)).or_default();
+        let at = register.begun.iter().position(|begun| {
+            (begun.offset, begun.generation) == (committed.offset, committed.generation)
+        });
+        if committed.error != ErrorCode::None {
+            if is_definite(committed.error) {
+                at.map(|at| register.begun.remove(at));
+            }
             return;
         }
+        let begun = at.map(|at| register.begun.remove(at)).unwrap_or(Begun {
+            offset: committed.offset,
+            generation: committed.generation,
+            current,
+            was_served: false,
+            number: self.number,
+        });
+        if self.is_gone(key, "an offset was committed") {
+            return;
+        }
+        self.judge_commit(committed, begun);
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.clone(), key)).or_default();
+        if begun.number > register.answered {
+            register.superseded.append(&mut register.acked);
+        }
+        register.answered = self.number;
+        register.acked.insert(committed.offset);
+        register.superseded.remove(&committed.offset);
+    }
+
+    /// What was when the commit came counts, too: a later generation, or the end of the term, does not take back what
+    /// was accepted then.
+    fn judge_commit(&mut self, committed: &OffsetCommitted, begun: Begun) {
+        let group = &committed.group;
         let serves = self.groups.coordinators.get(&committed.coordinator);
         let is_serving = serves.is_none_or(|(is_serving, _)| *is_serving);
-        self.demand(is_serving, CheckerId::S34, group, || {
-            "a commit was acknowledged by a coordinator that does not serve".to_owned()
-        });
-        let current = self
-            .groups
-            .generations
-            .get(group)
-            .map_or(-1, |group| group.2);
-        let generation = committed.generation;
+        self.demand(
+            is_serving || begun.was_served,
+            CheckerId::S34,
+            group,
+            || "a commit was acknowledged by a coordinator that does not serve".to_owned(),
+        );
+        let (generation, current) = (committed.generation, begun.current);
         self.demand(
             generation < 0 || generation >= current,
             CheckerId::S33,
             group,
             || format!("a commit of generation {generation} was accepted in generation {current}"),
         );
-        let registers = &mut self.groups.registers;
-        let register = registers.entry((group.clone(), key)).or_default();
-        let at = register
-            .begun
-            .iter()
-            .position(|begun| begun.offset == committed.offset);
-        let begun = at.map(|at| register.begun.remove(at));
-        let began = begun.map_or(self.number, |begun| begun.number);
-        if began > register.answered {
-            register.superseded.append(&mut register.acked);
-        }
-        register.answered = self.number;
-        register.acked.insert(committed.offset);
-        register.superseded.remove(&committed.offset);
-        self.outsider(committed, begun);
-    }
-
-    /// While a group has members, only they commit.
-    fn outsider(&mut self, committed: &OffsetCommitted, begun: Option<Begun>) {
-        let since = self.groups.members_since.get(&committed.group).copied();
-        let (Some(since), Some(begun)) = (since, begun) else {
-            return;
-        };
-        let is_outside = committed.generation < 0 && since < begun.at;
-        self.demand(!is_outside, CheckerId::S33, &committed.group, || {
-            "somebody without a generation committed, though the group has members".to_owned()
-        });
+        let since = self.groups.members_since.get(group);
+        let had_members = since.is_some_and(|since| *since < begun.number);
+        self.demand(
+            generation >= 0 || !had_members,
+            CheckerId::S33,
+            group,
+            || "somebody without a generation committed, though the group has members".to_owned(),
+        );
     }
 
     pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
@@ -196,7 +241,7 @@ impl State {
         self.offsets(seen);
         if seen.has_members {
             let since = self.groups.members_since.entry(name.clone());
-            since.or_insert(self.now);
+            since.or_insert(self.number);
         } else {
             self.groups.members_since.remove(name);
         }

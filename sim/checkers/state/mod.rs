@@ -23,7 +23,7 @@ use std::fmt::Display;
 use types::Uuid;
 
 pub use events::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen,
 };
 
@@ -96,7 +96,7 @@ impl State {
                 producer_id,
                 producer_epoch,
             } => self.producer_id_given(*producer_id, *producer_epoch),
-            Event::CommitBegun { group, key, offset } => self.commit_begun(group, *key, *offset),
+            Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
             Event::Coordinator(seen) => self.coordinator(seen),
             Event::Quorum(seen) => self.quorum(seen),
@@ -160,7 +160,7 @@ impl State {
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
         self.report
-            .find(checker, object, message, vec![self.number]);
+            .find_at(self.now, checker, object, message, vec![self.number]);
     }
 
     /// Finds unless `holds`.

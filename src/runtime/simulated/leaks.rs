@@ -6,6 +6,7 @@
 //! says nothing.
 
 use std::backtrace::Backtrace;
+use std::cell::Cell;
 
 /// The exit code of a process in which something leaked.
 pub const EXIT_CODE: i32 = 86;
@@ -73,9 +74,21 @@ pub fn arm() -> std::io::Result<()> {
     sys::forbid(&numbers)
 }
 
-/// Whether a task of a simulated node is running on this thread.
+thread_local! {
+    static IN_MADSIM: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a task of a simulated node is running on this thread, and nothing that was asked of madsim.
 pub fn is_simulated() -> bool {
-    !super::world::has_ended() && super::executor::is_on_core()
+    !IN_MADSIM.get() && !super::world::has_ended() && super::executor::is_on_core()
+}
+
+/// Asks something of madsim, which looks at its own clock.
+pub fn in_madsim<T>(ask: impl FnOnce() -> T) -> T {
+    let before = IN_MADSIM.replace(true);
+    let answer = ask();
+    IN_MADSIM.set(before);
+    answer
 }
 
 /// The function that made a call, and where, by a printed backtrace that was captured in it.

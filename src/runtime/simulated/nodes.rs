@@ -14,7 +14,7 @@ use super::disk::{Disks, PowerLoss, Survival};
 use super::net::{Fabric, Stop};
 use super::trace::{self, Value};
 use super::world::number_of;
-use super::{executor, lives, timers, turns, world};
+use super::{executor, leaks, lives, timers, turns, world};
 use crate::task::{JoinHandle, spawn_local};
 
 /// What a node is doing.
@@ -119,7 +119,7 @@ fn end(node: NodeId, condition: Condition) {
         core.end();
         turns::remove(&core);
     }
-    Handle::current().kill(node);
+    leaks::in_madsim(|| Handle::current().kill(node));
 }
 
 /// Gives power back to `node`: what its disk keeps is drawn by `survival`, its system answers again. Its process
@@ -151,7 +151,7 @@ pub fn start(node: NodeId) {
         node.life += 1;
         node.condition = Condition::Running;
     });
-    Handle::current().restart(node);
+    leaks::in_madsim(|| Handle::current().restart(node));
 }
 
 /// Stops giving turns to `node`; its clocks run on, its system goes on taking in bytes, its timers come due.

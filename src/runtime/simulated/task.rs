@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::executor;
 pub(crate) use super::join::JoinHandle;
+use super::{executor, leaks};
 
 /// The seed of a world whose maker did not choose one.
 const DEFAULT_SEED: u64 = 1;
@@ -47,14 +47,15 @@ impl<T: Send + 'static> Core<T> {
         F: Future<Output = T> + 'static,
     {
         let (sender, result) = oneshot::channel();
-        tokio::task::spawn_local(executor::on_core(index, async move {
+        let core = executor::on_core(index, async move {
             // As a task among the core's others, so that it is dropped with them if the node ends.
             let life = spawn_local(async move { starter(index).await });
             if let Ok(output) = life.await {
                 // Nobody left to hear it: the cores were dropped without a join.
                 let _ = sender.send(output);
             }
-        }));
+        });
+        leaks::in_madsim(|| tokio::task::spawn_local(core));
         Ok(Core { result })
     }
 

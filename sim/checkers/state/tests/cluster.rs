@@ -1,6 +1,6 @@
 //! Groups, metadata, deleted topics.
 
-use super::super::{CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
+use super::super::{CommitBegun, CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
 use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
 use crate::history::story::key;
 use crate::history::{Acks, Key};
@@ -8,11 +8,17 @@ use types::{ErrorCode, Offset};
 
 impl Told {
     fn begin(&mut self, offset: Offset) {
-        self.event(Event::CommitBegun {
+        self.begin_in(1, offset);
+    }
+
+    fn begin_in(&mut self, generation: i32, offset: Offset) {
+        self.event(Event::CommitBegun(CommitBegun {
+            coordinator: 3,
             group: "g".into(),
+            generation,
             key: a(),
             offset,
-        });
+        }));
     }
 
     fn committed(&mut self, generation: i32, offset: Offset) {
@@ -314,6 +320,25 @@ fn groups_go_forward() {
             "S33",
         ),
         (
+            "a commit that came after its generation",
+            |told| {
+                told.group(4, &[]);
+                told.begin_in(3, 5);
+                told.committed(3, 5);
+            },
+            "S33",
+        ),
+        (
+            "a commit whose generation ended before it was in the log",
+            |told| {
+                told.group(3, &[]);
+                told.begin_in(3, 5);
+                told.group(4, &[]);
+                told.committed(3, 5);
+            },
+            "",
+        ),
+        (
             "a commit without membership",
             |told| {
                 told.group(4, &[]);
@@ -346,6 +371,16 @@ fn groups_go_forward() {
                 told.committed(-1, 5);
             },
             "S34",
+        ),
+        (
+            "accepted, and then the coordinator stopped serving",
+            |told| {
+                told.coordinator(2, true, vec![]);
+                told.begin_in(-1, 5);
+                told.coordinator(3, false, vec![]);
+                told.committed(-1, 5);
+            },
+            "",
         ),
         (
             "a coordinator's epoch goes back",

@@ -1,0 +1,47 @@
+//! What the simulator's speed is measured with.
+
+use crate::plan::{Plan, Profile, generate};
+
+/// Simulated time in which clients work and faults come, in milliseconds.
+pub const DURATION_MS: u64 = 120_000;
+/// Clients.
+pub const CLIENTS: usize = 6;
+
+/// The plan of a seed of the benchmark: one broker, six clients with 50 requests per simulated second together, every
+/// kind of fault, 120 simulated seconds. Healing, last reads and the look at the idle broker come on top.
+pub fn plan(seed: u64) -> Plan {
+    let mut plan = generate(seed, Profile::All);
+    plan.clients.truncate(CLIENTS);
+    plan.duration_ms = DURATION_MS;
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Role;
+
+    #[test]
+    fn every_seed_has_the_same_size() {
+        for seed in 0..40 {
+            let plan = plan(seed);
+            assert_eq!(plan.brokers.len(), 1);
+            assert_eq!(plan.clients.len(), CLIENTS);
+            let roles = |role| {
+                plan.clients
+                    .iter()
+                    .filter(|client| client.role == role)
+                    .count()
+            };
+            assert_eq!(
+                (roles(Role::Producer), roles(Role::Member)),
+                (2, 2),
+                "seed {seed}"
+            );
+            let steps: usize = plan.clients.iter().map(|client| client.steps.len()).sum();
+            let per_second = steps as u64 / (DURATION_MS / 1_000);
+            assert!((35..=55).contains(&per_second), "seed {seed}: {per_second}");
+            assert!(plan.faults.len() >= 5, "seed {seed}");
+        }
+    }
+}
