@@ -36,7 +36,7 @@ const START_MS_MAX: u64 = 60_000;
 /// How long clients may go on after the last step's time before they are stopped, in milliseconds.
 const LATE_MS: u64 = 5_000;
 
-/// How long one task of the judge may take, in simulated milliseconds.
+/// How long one task of the judge may take, in simulated milliseconds: each has bounds of its own, which are smaller.
 const JUDGE_MS_MAX: u64 = 300_000;
 /// How long the last reads may take, in simulated milliseconds.
 const FINAL_READS_MS_MAX: u64 = 60_000;
@@ -144,7 +144,6 @@ fn make_world(plan: &Plan, sink: &Rc<TraceSink>) -> Rc<World> {
         reports: RefCell::default(),
         moved: Notify::new(),
         workload: Notify::new(),
-        damaged: RefCell::default(),
         power_losses: RefCell::default(),
         has_final_reads: Cell::new(false),
         work: RefCell::default(),
@@ -287,23 +286,33 @@ async fn liveness(world: &Rc<World>, nodes: &Rc<Nodes>, nemesis: &mut Nemesis) {
         return report_down(world);
     }
     let clients = Rc::clone(&world.clients);
+    let work = async move { workload::judge::producing(&clients).await };
+    let produced = with_judge(nodes, nemesis, work).await;
+    judged(world, "L4", "producing", produced);
+    let clients = Rc::clone(&world.clients);
+    let work = async move { workload::judge::groups(&clients).await };
+    let grouped = with_judge(nodes, nemesis, work).await;
+    judged(world, "L7", "groups", grouped);
+    let clients = Rc::clone(&world.clients);
     let work = async move {
-        let mut reports = workload::judge::liveness(&clients).await;
         let world = World::current();
         world.looked("L4", clients.produced.get());
         world.looked("L7", clients.groups_judged.get());
         let deadline = now_nanos() + FINAL_READS_MS_MAX * NANOS_PER_MS;
-        let mut found = workload::judge::final_reads(&clients, deadline).await;
-        reports.append(&mut found.reports);
+        let found = workload::judge::final_reads(&clients, deadline).await;
         world.looked("L5", (found.ends.len() + found.missing.len()) as u64);
-        reports
+        found.reports
     };
-    match with_judge(nodes, nemesis, work).await {
-        Some(reports) => {
-            world.has_final_reads.set(true);
-            world.reports.borrow_mut().extend(reports);
-        }
-        None => world.report("L5", "judge", "it never ends its work".into()),
+    let read = with_judge(nodes, nemesis, work).await;
+    world.has_final_reads.set(read.is_some());
+    judged(world, "L5", "the last reads", read);
+}
+
+/// Takes in what a task of the judge found, or that it did not end.
+fn judged(world: &World, checker: &str, task: &str, found: Option<Vec<Report>>) {
+    match found {
+        Some(reports) => world.reports.borrow_mut().extend(reports),
+        None => world.report(checker, "judge", format!("it never ends: {task}")),
     }
 }
 
@@ -344,7 +353,7 @@ fn damaged_answers(world: &World) {
     world.looked("S39", 1);
     let skipped = world.clients.skipped.borrow();
     let count = skipped.get("poll: damaged records").copied().unwrap_or(0);
-    if count > 0 && world.damaged.borrow().is_empty() {
+    if count > 0 && world.clients.damaged.borrow().is_empty() {
         let message = format!("{count} answers held batches whose checksum is wrong");
         world.report_at(0, "S39", "readers", message);
     }
@@ -406,21 +415,6 @@ fn expectations(
     }
     for &key in world.clients.fenced.borrow().iter() {
         expectations.keys.entry(key).or_default().is_fenced = true;
-    }
-    let damaged = world.damaged.borrow();
-    for (&id, name) in world.clients.names.borrow().iter() {
-        for directory in damaged.iter() {
-            if let Some((topic, partition)) = directory.rsplit_once('-')
-                && topic == name
-                && let Ok(partition) = partition.parse()
-            {
-                let key = Key {
-                    topic: id,
-                    partition,
-                };
-                expectations.keys.entry(key).or_default().is_fenced = true;
-            }
-        }
     }
     expectations
 }

@@ -24,7 +24,8 @@ use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
     Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Settings, State,
+    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent, Settings,
+    State,
 };
 use crate::history::{Acks, Durability, Isolation, Key};
 use crate::world::World;
@@ -200,12 +201,8 @@ impl Watch {
     /// The log starts of a node's partitions whose files nobody has damaged.
     fn starts(&self, node: NodeId) -> BTreeMap<Key, Offset> {
         let world = World::current();
-        let damaged = world.damaged.borrow();
-        let is_sound = |partition: &TopicPartition| {
-            self.names
-                .get(&partition.topic_id)
-                .is_some_and(|name| !damaged.contains(&format!("{name}-{}", partition.partition)))
-        };
+        let damaged = world.clients.damaged.borrow();
+        let is_sound = |partition: &TopicPartition| !damaged.contains(&Key::from(*partition));
         let last = self.last.iter().filter(|((other, _), _)| *other == node);
         last.filter(|((_, partition), _)| is_sound(partition))
             .map(|((_, partition), figures)| (Key::from(*partition), figures[0]))
@@ -412,7 +409,15 @@ fn batch(header: &BatchHeader) -> Batch {
         base_sequence: header.base_sequence,
         max_timestamp: header.max_timestamp,
         is_control: header.is_control(),
+        attributes: header.attributes,
         size_bytes: header.size_bytes() as u64,
+    }
+}
+
+fn sent(header: &BatchHeader) -> Sent {
+    Sent {
+        crc: header.crc,
+        attributes: header.attributes,
     }
 }
 
@@ -542,6 +547,7 @@ impl Observer for Watcher {
                     replica::Acks::All => Acks::All,
                 },
                 batch: batch(answer.header),
+                sent: sent(answer.sent),
                 result,
                 waited_nanos: answer.waited_nanos,
             })

@@ -24,7 +24,10 @@ pub struct Context {
     pub classes: RefCell<BTreeMap<Key, Durability>>,
     /// Topics by id.
     pub names: RefCell<BTreeMap<Uuid, String>>,
-    /// Partitions that answered the judge with `KAFKA_STORAGE_ERROR`: their directory was fenced off.
+    /// Partitions whose files a fault damaged where only their checksums can tell.
+    pub damaged: RefCell<BTreeSet<Key>>,
+    /// Damaged partitions that the broker refused to serve to the judge, or that could not be read to their end
+    /// because of an error that says so: what they held is lost, and nobody was deceived.
     pub fenced: RefCell<BTreeSet<Key>>,
     /// How operations ended, by name.
     pub outcomes: RefCell<BTreeMap<String, Outcomes>>,
@@ -63,6 +66,7 @@ impl Context {
             bootstrap,
             classes: RefCell::default(),
             names: RefCell::default(),
+            damaged: RefCell::default(),
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),

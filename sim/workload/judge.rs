@@ -29,6 +29,10 @@ const SET_UP_MS_MAX: u64 = 60_000;
 const PRODUCE_MS_MAX: i64 = 30_000;
 /// Wait between two tries, in milliseconds.
 const RETRY_MS: u64 = 200;
+/// After so many partitions that cannot be written the judge stops looking.
+const FAILED_PRODUCES_MAX: usize = 3;
+/// How long reading a damaged partition may take, in milliseconds.
+const DAMAGED_MS_MAX: u64 = 20_000;
 /// Fetches without progress that a reader may need for each partition, beside those that wait for records.
 const IDLE_FETCHES_MAX: u64 = 200;
 
@@ -124,14 +128,36 @@ async fn all_partitions(actor: &Actor) -> Result<BTreeMap<(String, i32), Key>, E
     Ok(partitions)
 }
 
-/// Whether the judge last heard that the partition's directory is fenced off; noted then.
+fn is_damaged(actor: &Actor, key: Key) -> bool {
+    actor.context.damaged.borrow().contains(&key)
+}
+
+/// Whether the error says that a partition's files are damaged.
+fn tells_damage(error: &Error) -> bool {
+    let code = error.code();
+    matches!(error, Error::Records(_))
+        || matches!(
+            code,
+            Some(ErrorCode::KafkaStorageError | ErrorCode::CorruptMessage)
+        )
+}
+
+/// Whether the judge last heard that the partition is damaged, and it is; noted then. A partition that no fault damaged
+/// has to be served: after healing no disk fails any more, and a broker that had closed a log directory was restarted.
 pub(super) fn is_fenced(actor: &Actor, key: Key) -> bool {
-    let error = actor.last_error.borrow();
-    let is_fenced = error.as_ref().and_then(Error::code) == Some(ErrorCode::KafkaStorageError);
-    if is_fenced {
+    let is_told = actor.last_error.borrow().as_ref().is_some_and(tells_damage);
+    if is_told && is_damaged(actor, key) {
         actor.context.fenced.borrow_mut().insert(key);
+        return true;
     }
-    is_fenced
+    false
+}
+
+fn last_error(actor: &Actor) -> String {
+    let error = actor.last_error.borrow();
+    error
+        .as_ref()
+        .map_or("no error".to_owned(), Error::to_string)
 }
 
 /// What [`final_reads`] found.
@@ -171,24 +197,76 @@ pub async fn final_reads(context: &Rc<Context>, deadline_nanos: u64) -> FinalRea
             None if is_fenced(&actor, key) => {}
             None => {
                 let object = format!("{topic}-{partition}");
-                let message = "its ends cannot be learned".to_owned();
+                let message = format!("its ends cannot be learned: {}", last_error(&actor));
                 found.reports.push(report("L5", object, message));
                 found.missing.insert(key);
             }
         }
     }
-    let readable: Vec<(String, i32)> = starts.into_keys().collect();
-    if !readable.is_empty() {
-        actor.assign(&readable).await;
+    let (damaged, sound): (Vec<_>, Vec<_>) = starts
+        .into_keys()
+        .partition(|named| is_damaged(&actor, partitions[named]));
+    if !sound.is_empty() {
+        actor.assign(&sound).await;
         read_to_end(&mut actor, &mut found, deadline_nanos).await;
-        let read = readable.into_iter().filter_map(|(topic, partition)| {
+        let read = sound.into_iter().filter_map(|(topic, partition)| {
             let key = *partitions.get(&(topic.clone(), partition))?;
             Some((topic, partition, key))
         });
         let read: Vec<_> = read.collect();
         tail::follow(context, &mut actor, &read, &mut found).await;
     }
+    for named in damaged {
+        let key = partitions[&named];
+        let mut actor = Actor::new(context, client(context, 1, Role::Reader));
+        actor.assign(std::slice::from_ref(&named)).await;
+        if let Some(report) = read_damaged(&mut actor, &named, key, &found).await {
+            found.reports.push(report);
+            found.missing.insert(key);
+        }
+    }
     found
+}
+
+/// A partition whose files were damaged has to be read to its end, or to an error that says that it is damaged: never
+/// silently less.
+async fn read_damaged(
+    actor: &mut Actor,
+    named: &(String, i32),
+    key: Key,
+    found: &FinalReads,
+) -> Option<Report> {
+    let end = found.ends[&key];
+    let deadline_nanos = now_nanos() + DAMAGED_MS_MAX * NANOS_PER_MS;
+    let mut last = "no error".to_owned();
+    loop {
+        let positions = actor
+            .consumer
+            .as_ref()
+            .map(|(consumer, _)| consumer.positions());
+        let position = positions.and_then(|positions| positions.get(named).copied());
+        if end == 0 || position.is_some_and(|position| position >= end) {
+            return None;
+        }
+        if now_nanos() >= deadline_nanos {
+            let object = format!("{}-{}", named.0, named.1);
+            let message = format!(
+                "its files are damaged, and no reader is told: reading stands at {position:?}, the end is {end}, {last}"
+            );
+            return Some(report("S39", object, message));
+        }
+        match actor.poll(RETRY_MS).await {
+            Some(Err(error)) if tells_damage(&error) => {
+                actor.context.fenced.borrow_mut().insert(key);
+                return None;
+            }
+            Some(Err(error)) => {
+                last = error.to_string();
+                sleep(Duration::from_millis(RETRY_MS)).await;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Log start and high watermark.
@@ -208,7 +286,7 @@ async fn ends_of(
         if let Some([Some(start), Some(end)]) = answers.as_deref() {
             return Some((*start, *end));
         }
-        if is_fenced(actor, key) || now_nanos() >= deadline_nanos {
+        if now_nanos() >= deadline_nanos || is_fenced(actor, key) {
             return None;
         }
         sleep(Duration::from_millis(RETRY_MS)).await;
@@ -218,6 +296,7 @@ async fn ends_of(
 pub(super) async fn read_to_end(actor: &mut Actor, found: &mut FinalReads, deadline_nanos: u64) {
     let before = actor.client.requests_sent(ApiKey::Fetch);
     let mut fruitful = 0;
+    let mut last = "no error".to_owned();
     loop {
         let left = unread(actor, &found.ends);
         if left.is_empty() {
@@ -227,7 +306,8 @@ pub(super) async fn read_to_end(actor: &mut Actor, found: &mut FinalReads, deadl
         let is_loop = fetches > fruitful + IDLE_FETCHES_MAX * (1 + found.ends.len() as u64);
         if now_nanos() >= deadline_nanos || is_loop {
             for (object, key, message) in left {
-                let message = format!("{message}; {fetches} fetches, {fruitful} with records");
+                let message =
+                    format!("{message}; {fetches} fetches, {fruitful} with records, {last}");
                 found.reports.push(report("L5", object, message));
                 found.missing.insert(key);
             }
@@ -238,6 +318,7 @@ pub(super) async fn read_to_end(actor: &mut Actor, found: &mut FinalReads, deadl
             Some(Ok(_)) => fruitful += 1,
             Some(Err(error)) => {
                 actor.skip("final read", &error_name(&error));
+                last = error.to_string();
                 sleep(Duration::from_millis(RETRY_MS)).await;
             }
         }
@@ -274,16 +355,14 @@ fn unread(actor: &Actor, ends: &BTreeMap<Key, Offset>) -> Vec<(String, Key, Stri
     left
 }
 
-/// What must make progress again after healing: L4, a produce to every partition, and L7, groups. Call it before
-/// [`final_reads`], which reads what this writes.
-pub async fn liveness(context: &Rc<Context>) -> Vec<Report> {
-    let mut reports = producing(context).await;
-    reports.append(&mut members::groups(context).await);
-    reports
+/// L7: groups work again after healing.
+pub async fn groups(context: &Rc<Context>) -> Vec<Report> {
+    members::groups(context).await
 }
 
-/// L4: one record for every partition, acknowledged by all within a request timeout.
-async fn producing(context: &Rc<Context>) -> Vec<Report> {
+/// L4: one record for every partition, acknowledged by all within a request timeout. Call it before [`final_reads`],
+/// which reads what this writes.
+pub async fn producing(context: &Rc<Context>) -> Vec<Report> {
     let mut reports = Vec::new();
     let mut actor = Actor::new(context, client(context, 2, Role::Producer));
     let partitions = match all_partitions(&actor).await {
@@ -302,11 +381,14 @@ async fn producing(context: &Rc<Context>) -> Vec<Report> {
         if (is_ok && took_ms <= PRODUCE_MS_MAX as u64) || (!is_ok && is_fenced(&actor, key)) {
             continue;
         }
-        let error = actor.last_error.borrow().as_ref().map(Error::to_string);
-        let error = error.unwrap_or_else(|| "no error".to_owned());
+        let error = last_error(&actor);
         let message =
             format!("a produce with acks=all took {took_ms} ms, succeeded: {is_ok}, {error}");
         reports.push(report("L4", format!("{topic}-{partition}"), message));
+        if reports.len() >= FAILED_PRODUCES_MAX {
+            // The others would only take their time, too.
+            break;
+        }
     }
     reports
 }

@@ -96,7 +96,8 @@ async fn supervise(context: Rc<Context>) -> (FinalReads, Vec<Report>) {
     }
     let own = Rc::clone(&context);
     let judged = nodes::spawn_on(judge, async move {
-        let reports = judge::liveness(&own).await;
+        let mut reports = judge::producing(&own).await;
+        reports.append(&mut judge::groups(&own).await);
         let found = judge::final_reads(&own, now_nanos() + 60_000 * NANOS_PER_MS).await;
         (found, reports)
     });

@@ -7,7 +7,10 @@ use runtime::simulated::disk::{
 };
 use runtime::simulated::trace::{self, Value};
 
-use super::{Nodes, World};
+use types::Offset;
+
+use super::{Nodes, World, logs};
+use crate::history::Key;
 use crate::plan::{self, Fault, FileFault, Plan};
 
 /// What faults have done to the disks.
@@ -93,8 +96,8 @@ impl DiskFaults {
         }
     }
 
-    /// Damages a closed segment, which lies below its log's proven offset, and tells the clients' judge that its
-    /// partition is excused.
+    /// Damages a closed segment below its log's proven offset, where only a checksum can tell, and tells the clients'
+    /// judge: its partition may be refused, or read to an error.
     fn damage(&self, node: u64, fault: &Fault, world: &World) {
         let (path, place) = match fault {
             Fault::Rot { path, place, .. } => (path, u64::from(*place)),
@@ -102,12 +105,12 @@ impl DiskFaults {
             _ => return,
         };
         let files = self.disks.files(node);
-        let Some(file) = closed_segment(&files, path, place) else {
+        let Some((file, key)) = self.proven_segment(node, &files, path, place) else {
             return;
         };
         let offset = file.length_bytes * place / 1_000;
         if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
-            world.damaged(&file.path);
+            world.clients.damaged.borrow_mut().insert(key);
             let name = fault.name();
             trace::emit_for(
                 node,
@@ -118,6 +121,35 @@ impl DiskFaults {
                 ],
             );
         }
+    }
+
+    /// A segment that is not the last of its partition, whole on the device and below what the broker will believe to
+    /// be synced, whenever it is started again: recovery may not cut there.
+    fn proven_segment<'a>(
+        &self,
+        node: u64,
+        files: &'a [FileView],
+        path: &str,
+        place: u64,
+    ) -> Option<(&'a FileView, Key)> {
+        let is_log = |file: &&FileView| file.path.contains(path) && file.path.ends_with(".log");
+        let logs: Vec<&FileView> = files.iter().filter(is_log).collect();
+        let proven: Vec<(&FileView, Key)> = logs
+            .windows(2)
+            .filter(|pair| pair[0].length_bytes > 0)
+            .filter(|pair| pair[0].sound_to_bytes >= pair[0].length_bytes)
+            .filter_map(|pair| {
+                let (directory, _) = pair[0].path.rsplit_once('/')?;
+                let (next, base) = pair[1].path.rsplit_once('/')?;
+                let end: Offset = base.strip_suffix(".log")?.parse().ok()?;
+                let metadata = format!("{directory}/partition.metadata");
+                let key = logs::key_of(directory, &self.disks.durable_bytes(node, metadata)?)?;
+                let is_proven = directory == next && end <= logs::proven_offset(node, directory);
+                is_proven.then_some((pair[0], key))
+            })
+            .collect();
+        let index = (proven.len() as u64 * place / 1_000) as usize;
+        proven.get(index).copied()
     }
 }
 
@@ -160,23 +192,4 @@ fn stall(path: &str, millis: u64, times: u32) -> DiskFault {
         times,
         effect: Effect::StallUs(millis * 1_000),
     }
-}
-
-/// A segment that is not the last of its partition, whole on the device.
-fn closed_segment<'a>(files: &'a [FileView], path: &str, place: u64) -> Option<&'a FileView> {
-    let is_log = |file: &&FileView| file.path.contains(path) && file.path.ends_with(".log");
-    let directory = |file: &FileView| {
-        file.path
-            .rsplit_once('/')
-            .map(|(parent, _)| parent.to_owned())
-    };
-    let logs: Vec<&FileView> = files.iter().filter(is_log).collect();
-    let closed: Vec<&FileView> = logs
-        .windows(2)
-        .filter(|pair| directory(pair[0]) == directory(pair[1]))
-        .map(|pair| pair[0])
-        .filter(|file| file.length_bytes > 0 && file.sound_to_bytes >= file.length_bytes)
-        .collect();
-    let index = (closed.len() as u64 * place / 1_000) as usize;
-    closed.get(index).copied()
 }

@@ -73,8 +73,8 @@ fn segment_of(path: &str) -> Option<(&str, Offset)> {
     Some((directory, base))
 }
 
-/// The partition whose files lie in a directory: its name has the number, a file in it the topic's id.
-fn key_of(directory: &str, metadata: &[u8]) -> Option<Key> {
+/// The partition whose files lie in a directory: its name has the number, `partition.metadata` in it the topic's id.
+pub fn key_of(directory: &str, metadata: &[u8]) -> Option<Key> {
     let (_, partition) = directory.rsplit('/').next()?.rsplit_once('-')?;
     let metadata = std::str::from_utf8(metadata).ok()?;
     let id = metadata
@@ -84,6 +84,26 @@ fn key_of(directory: &str, metadata: &[u8]) -> Option<Key> {
         topic: id.trim().parse().ok()?,
         partition: partition.parse().ok()?,
     })
+}
+
+/// The offset below which all of the log in this directory was synced, as the device tells whoever starts the broker.
+pub fn proven_offset(node: u64, directory: &str) -> Offset {
+    let Some((parent, name)) = directory.rsplit_once('/') else {
+        return 0;
+    };
+    let path = format!("{parent}/recovery-point-offset-checkpoint");
+    let bytes = Disks::current().durable_bytes(node, path);
+    let bytes = bytes.unwrap_or_default();
+    proven_in(&String::from_utf8_lossy(&bytes), name)
+}
+
+fn proven_in(checkpoint: &str, name: &str) -> Offset {
+    let offset = checkpoint.lines().find_map(|line| {
+        let mut words = line.rsplitn(3, ' ');
+        let (offset, partition, topic) = (words.next()?, words.next()?, words.next()?);
+        (format!("{topic}-{partition}") == name).then(|| offset.parse().ok())?
+    });
+    offset.unwrap_or(0)
 }
 
 /// What the segments hold, from the one with the log start on.
@@ -203,5 +223,21 @@ mod tests {
             })
         );
         assert_eq!(key_of("/data/a/t-x", b"version: 0\n"), None);
+    }
+
+    #[test]
+    fn a_checkpoint_tells_what_is_proven() {
+        let checkpoint = "0\n3\nt 0 17\nt-x 1 5\nt 10 9\n";
+        let cases = [
+            ("t-0", 17),
+            ("t-x-1", 5),
+            ("t-10", 9),
+            ("t-1", 0),
+            ("x-1", 0),
+        ];
+        for (name, offset) in cases {
+            assert_eq!(proven_in(checkpoint, name), offset, "{name}");
+        }
+        assert_eq!(proven_in("", "t-0"), 0);
     }
 }

@@ -11,7 +11,7 @@ mod network;
 mod nodes;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -53,8 +53,6 @@ pub struct World {
     pub moved: Notify,
     /// Told when the workload begins.
     pub workload: Notify,
-    /// Partitions whose files were damaged, by the name of their directory.
-    pub damaged: RefCell<BTreeSet<String>>,
     /// When brokers lost power, in simulated nanoseconds, ascending.
     pub power_losses: RefCell<Vec<u64>>,
     /// Whether the judge has read everything at the end.
@@ -85,12 +83,6 @@ impl World {
         if self.clients.began_nanos.get() == 0 {
             begun.await;
         }
-    }
-
-    /// The file of a partition was damaged where only its log's checksums can tell: what it held is excused.
-    fn damaged(&self, path: &str) {
-        let directory = path.rsplit('/').nth(1).unwrap_or_default();
-        self.damaged.borrow_mut().insert(directory.to_owned());
     }
 
     /// A checker looked at so many things.

@@ -131,7 +131,9 @@ impl Nemesis {
     }
 
     /// Ends every fault for good, starts what is down, and crashes the clients that still have something to do: what
-    /// they were slow with (a group that they move, a topic that they delete) is not the judge's to wait for.
+    /// they were slow with (a group that they move, a topic that they delete) is not the judge's to wait for. A broker
+    /// that has closed a log directory is started again, as its operator does who has seen to the disk: it does not
+    /// open one again by itself.
     pub fn heal(&mut self) {
         self.world.sink.await_nothing();
         self.world.sink.take_happened();
@@ -146,6 +148,10 @@ impl Nemesis {
             clocks.set_drift_ppm(node, self.world.plan.brokers[index].clock_drift_ppm);
             nodes::set_poll_cost_us(node, 0);
             match std::mem::replace(&mut self.held[index], Held::Free) {
+                Held::Free if self.has_closed_directory(index) => {
+                    self.kill(index);
+                    self.start(index);
+                }
                 Held::Free => {}
                 Held::By(fault) if matches!(self.fault(fault), Fault::Pause { .. }) => {
                     nodes::resume(self.nodes.id(&self.name(index)));
@@ -153,6 +159,12 @@ impl Nemesis {
                 Held::By(_) | Held::Restarting => self.start(index),
             }
         }
+    }
+
+    fn has_closed_directory(&self, broker: usize) -> bool {
+        let shared = self.world.brokers[broker].shared.borrow();
+        let mut directories = shared.iter().flat_map(|shared| &shared.directories);
+        directories.any(|directory| directory.failure().is_some())
     }
 
     fn crash_clients(&self) {

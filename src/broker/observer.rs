@@ -69,8 +69,11 @@ pub struct ProduceAnswered<'a> {
     pub partition: TopicPartition,
     /// What the client waits for.
     pub acks: Acks,
-    /// The batch as it was offered: CRC, producer and sequence are what is stored, offsets and epoch are not.
+    /// The batch as it was to be appended: CRC, producer and sequence are what is stored, offsets and epoch are not.
+    /// Of one that was appended before, the first is stored, which may have been stamped or compressed otherwise.
     pub header: &'a BatchHeader,
+    /// The batch as it was sent.
+    pub sent: &'a BatchHeader,
     /// Where it lies, or why it is refused.
     pub result: Result<ProduceOk, ErrorCode>,
     /// Nanoseconds by the node's clock since the request was taken up.

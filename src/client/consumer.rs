@@ -681,10 +681,9 @@ impl Consumer {
                     && position == Some(from)
                     && self.is_meant(&key, topic.topic_id)
                 {
-                    match self.take_partition(&key, from, partition) {
-                        Ok(mut taken) => records.append(&mut taken),
-                        Err(error) => failure = failure.or(Some(error)),
-                    }
+                    let (mut taken, trouble) = self.take_partition(&key, from, partition);
+                    records.append(&mut taken);
+                    failure = failure.or(trouble);
                 }
             }
         }
@@ -707,22 +706,15 @@ impl Consumer {
         })
     }
 
+    /// The records of a partition's answer, and what trying again cannot cure behind them.
     fn take_partition(
         &mut self,
         key: &NamedPartition,
         from: Offset,
         answer: PartitionData,
-    ) -> Result<Vec<ConsumedRecord>, Error> {
+    ) -> (Vec<ConsumedRecord>, Option<Error>) {
         if let Err(error) = Error::check(answer.error_code) {
-            if error.code() == Some(ErrorCode::OffsetOutOfRange)
-                && self.config.offset_reset != OffsetReset::None
-            {
-                self.start_over(key);
-                return Ok(Vec::new());
-            }
-            self.delay([key].into_iter());
-            self.heed(error)?;
-            return Ok(Vec::new());
+            return (Vec::new(), self.refused(key, error));
         }
         let partition = self.identified(key);
         let topic_id = partition.topic_id;
@@ -733,16 +725,39 @@ impl Consumer {
             last_stable_offset: known(answer.last_stable_offset),
             high_watermark: known(answer.high_watermark),
         });
-        let Some(Records::Bytes(bytes)) = answer.records else {
-            return Ok(Vec::new());
+        let bytes = match answer.records {
+            Some(Records::Bytes(bytes)) if !bytes.is_empty() => bytes,
+            _ => return (Vec::new(), None),
         };
         let aborted = answer.aborted_transactions.unwrap_or_default();
-        let fetched = read_records(key, topic_id, bytes, from, self.config.isolation, &aborted)?;
+        let fetched = read_records(key, topic_id, bytes, from, self.config.isolation, &aborted);
         if let (Some(next), Some(position)) = (fetched.next_offset, self.positions.get_mut(key)) {
             position.offset = Some(next.max(from));
             position.leader_epoch = fetched.leader_epoch.unwrap_or(position.leader_epoch);
         }
-        Ok(fetched.records)
+        if fetched.damage.is_some() {
+            self.delay([key].into_iter());
+        }
+        (fetched.records, fetched.damage.map(Error::from))
+    }
+
+    /// A partition's answer is an error: given back if trying again cannot cure it.
+    fn refused(&mut self, key: &NamedPartition, error: Error) -> Option<Error> {
+        match error.code() {
+            Some(ErrorCode::OffsetOutOfRange) if self.config.offset_reset != OffsetReset::None => {
+                self.start_over(key);
+                None
+            }
+            // The records are damaged where they lie: they stay so.
+            Some(ErrorCode::CorruptMessage) => {
+                self.delay([key].into_iter());
+                Some(error)
+            }
+            _ => {
+                self.delay([key].into_iter());
+                self.heed(error).err()
+            }
+        }
     }
 
     /// Commits if the settings say so, and leaves the group.

@@ -7,7 +7,6 @@ use protocol::messages::fetch_response::AbortedTransaction;
 use protocol::records::{Batch, BatchError, ControlRecordType, Header, ParsedControlType, batches};
 use types::{LeaderEpoch, Offset, PartitionIndex, ProducerId, Uuid};
 
-use crate::error::Error;
 use crate::offsets::{IsolationLevel, NamedPartition};
 
 /// A record that was read.
@@ -41,13 +40,13 @@ pub(crate) struct Fetched {
     pub(crate) next_offset: Option<Offset>,
     /// The epoch of the last batch.
     pub(crate) leader_epoch: Option<LeaderEpoch>,
+    /// What is wrong with the batch behind these: reading cannot go on there.
+    pub(crate) damage: Option<BatchError>,
 }
 
 /// Reads the records at `from` and above out of whole batches; a cut batch at the end is left for the next fetch.
-/// Control records are never given; those of aborted transactions are left out of committed reads.
-///
-/// # Errors
-/// Whatever is wrong with a whole batch.
+/// Control records are never given; those of aborted transactions are left out of committed reads. What lies in front of
+/// a damaged batch is given; a broker sends at least one whole batch, so a cut one at the beginning is damaged.
 pub(crate) fn read_records(
     partition: &NamedPartition,
     topic_id: Uuid,
@@ -55,40 +54,62 @@ pub(crate) fn read_records(
     from: Offset,
     isolation: IsolationLevel,
     aborted: &[AbortedTransaction],
-) -> Result<Fetched, Error> {
+) -> Fetched {
     let mut filter = Aborted::new(isolation, aborted);
     let mut fetched = Fetched::default();
     for batch in batches(bytes) {
-        let batch = match batch {
-            Err(error) if error.is_incomplete() => break,
-            batch => batch?,
+        let read = match batch {
+            Err(error) if error.is_incomplete() && fetched.next_offset.is_some() => break,
+            Err(error) => Err(error),
+            Ok(batch) => read_batch(&batch, partition, topic_id, from, &mut filter)
+                .map(|records| (records, *batch.header())),
         };
-        batch.verify_crc()?;
-        let header = batch.header();
-        fetched.next_offset = Some(header.next_offset());
-        fetched.leader_epoch = Some(header.partition_leader_epoch);
-        if header.next_offset() <= from || filter.leaves_out(&batch)? {
-            continue;
-        }
-        for record in batch.records() {
-            let record = record?;
-            if record.offset < from {
-                continue;
+        match read {
+            Ok((mut records, header)) => {
+                fetched.records.append(&mut records);
+                fetched.next_offset = Some(header.next_offset());
+                fetched.leader_epoch = Some(header.partition_leader_epoch);
             }
-            fetched.records.push(ConsumedRecord {
-                topic: partition.0.clone(),
-                topic_id,
-                partition: partition.1,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                key: record.key,
-                value: record.value,
-                headers: record.headers,
-                leader_epoch: header.partition_leader_epoch,
-            });
+            Err(error) => {
+                fetched.damage = Some(error);
+                break;
+            }
         }
     }
-    Ok(fetched)
+    fetched
+}
+
+fn read_batch(
+    batch: &Batch,
+    partition: &NamedPartition,
+    topic_id: Uuid,
+    from: Offset,
+    filter: &mut Aborted,
+) -> Result<Vec<ConsumedRecord>, BatchError> {
+    batch.verify_crc()?;
+    let header = batch.header();
+    let mut records = Vec::new();
+    if header.next_offset() <= from || filter.leaves_out(batch)? {
+        return Ok(records);
+    }
+    for record in batch.records() {
+        let record = record?;
+        if record.offset < from {
+            continue;
+        }
+        records.push(ConsumedRecord {
+            topic: partition.0.clone(),
+            topic_id,
+            partition: partition.1,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            leader_epoch: header.partition_leader_epoch,
+        });
+    }
+    Ok(records)
 }
 
 /// Which transactions were aborted, at the place where reading stands.
@@ -217,7 +238,14 @@ mod tests {
             (fetched.next_offset, fetched.leader_epoch),
             (Some(14), Some(3))
         );
-        assert_eq!(read(vec![cut.slice(..20)], 14, None), Fetched::default());
+        assert_eq!(fetched.damage, None);
+        let nothing_whole = read(vec![cut.slice(..20)], 14, None);
+        assert_eq!(nothing_whole.next_offset, None);
+        assert!(
+            nothing_whole
+                .damage
+                .is_some_and(|damage| damage.is_incomplete())
+        );
     }
 
     #[test]
@@ -237,12 +265,16 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_batch_is_an_error() {
-        let mut bytes = batch(0, &["value"]).to_vec();
-        *bytes.last_mut().unwrap() ^= 1;
-        let partition = ("t".to_owned(), 0);
-        let isolation = IsolationLevel::ReadUncommitted;
-        let result = read_records(&partition, Uuid::ZERO, bytes.into(), 0, isolation, &[]);
-        assert!(matches!(result, Err(Error::Records(_))), "{result:?}");
+    fn what_lies_in_front_of_a_damaged_batch_is_given() {
+        let mut damaged = batch(2, &["c"]).to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let log = vec![batch(0, &["a", "b"]), damaged.into(), batch(3, &["d"])];
+        let fetched = read(log.clone(), 0, None);
+        assert_eq!(offsets(&fetched), [0, 1]);
+        assert_eq!(fetched.next_offset, Some(2));
+        assert!(fetched.damage.is_some());
+        let behind = read(log[1..].to_vec(), 2, None);
+        assert_eq!((offsets(&behind), behind.next_offset), (vec![], None));
+        assert!(behind.damage.is_some());
     }
 }

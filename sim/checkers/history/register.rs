@@ -101,9 +101,13 @@ fn add_strays(indexed: &Indexed<'_>, registers: &mut BTreeMap<(&str, Key), Vec<A
         let Some(name) = names.get(&key.topic) else {
             continue;
         };
-        let others = names.iter().filter(|(id, other)| **id != key.topic && *other == name);
+        let others = names
+            .iter()
+            .filter(|(id, other)| **id != key.topic && *other == name);
         for (&topic, _) in others {
-            let in_doubt = accesses.iter().filter(|one| !one.is_read && !one.is_certain);
+            let in_doubt = accesses
+                .iter()
+                .filter(|one| !one.is_read && !one.is_certain);
             let other = Key { topic, ..*key };
             strays.extend(in_doubt.map(|access| ((*group, other), *access)));
         }

@@ -1,10 +1,25 @@
 //! S10, S11, S36, S37, S39: a broker says only what is so.
 
 use super::State;
-use super::events::{Asked, Fetched, OffsetsListed, Produced};
+use super::events::{Asked, Batch, Fetched, OffsetsListed, Produced};
 use crate::checkers::CheckerId;
 use crate::history::{Acks, Durability, Isolation};
 use types::{ErrorCode, Offset};
+
+/// Whether `stored` holds what this request sent: byte by byte, unless the broker had to encode it anew. Then a batch
+/// that is sent a second time is encoded at another moment, or for another configuration, and the one that is stored is
+/// of the first: what was `known` to be sent then has to be what is sent now.
+fn is_what_was_sent(stored: &Batch, produced: &Produced, known: Option<u32>) -> bool {
+    let sent = produced.sent;
+    if stored.is_same_content(&produced.batch) {
+        return true;
+    }
+    let was_encoded_anew = stored.attributes != sent.attributes;
+    was_encoded_anew
+        && stored.is_same_place(&produced.batch)
+        && stored.producer_id >= 0
+        && known.is_none_or(|crc| crc == sent.crc)
+}
 
 impl State {
     pub(super) fn produced(&mut self, produced: &Produced) {
@@ -30,7 +45,8 @@ impl State {
             });
             return;
         };
-        let is_same = stored.is_same_content(&produced.batch);
+        let known = self.ghost(key).sent.get(&base).copied();
+        let is_same = is_what_was_sent(&stored, produced, known);
         let checker = match produced.batch.producer_id {
             0.. => CheckerId::S14,
             _ => CheckerId::S11,
@@ -41,6 +57,9 @@ impl State {
                 produced.batch
             )
         });
+        if is_same {
+            self.ghost(key).sent.insert(base, produced.sent.crc);
+        }
         if produced.acks == Acks::All && is_same {
             self.acked_by_all(produced, base, stored.end());
         }

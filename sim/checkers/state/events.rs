@@ -27,8 +27,19 @@ pub struct Batch {
     pub max_timestamp: i64,
     /// Whether it is a transaction's marker.
     pub is_control: bool,
+    /// Its attributes as stored: compression, kind of timestamp and the rest.
+    pub attributes: i16,
     /// Its size in the log, in bytes; 0 if the watcher does not know it.
     pub size_bytes: u64,
+}
+
+/// A batch as its producer sent it, before the broker stamped or recompressed it as its topic demands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// CRC-32C.
+    pub crc: u32,
+    /// Attributes.
+    pub attributes: i16,
 }
 
 impl Batch {
@@ -43,11 +54,15 @@ impl Batch {
         ((i64::from(self.base_sequence) + records) & 0x7fff_ffff) as i32
     }
 
-    /// Whether both hold the same records of the same producer, wherever they lie.
+    /// Whether both hold the same records of the same producer, wherever they lie, byte by byte.
     pub fn is_same_content(&self, other: &Batch) -> bool {
+        self.crc == other.crc && self.is_same_place(other)
+    }
+
+    /// Whether both have as many records of the same producer, at the same place in its sequence.
+    pub fn is_same_place(&self, other: &Batch) -> bool {
         let length = |batch: &Batch| batch.last_offset - batch.base_offset;
-        self.crc == other.crc
-            && length(self) == length(other)
+        length(self) == length(other)
             && self.producer_id == other.producer_id
             && self.producer_epoch == other.producer_epoch
             && self.base_sequence == other.base_sequence
@@ -106,8 +121,10 @@ pub struct Produced {
     pub key: Key,
     /// Whom the client waits for.
     pub acks: Acks,
-    /// The batch as offered: its offsets count from 0, its leader epoch means nothing.
+    /// The batch as it was to be stored: its offsets count from 0, its leader epoch means nothing.
     pub batch: Batch,
+    /// The batch as it was sent.
+    pub sent: Sent,
     /// Where the broker says it lies, or why it is refused.
     pub result: Result<Offset, ErrorCode>,
     /// How long the broker had it before this answer, by its own clock, in nanoseconds.

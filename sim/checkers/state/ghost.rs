@@ -58,6 +58,8 @@ pub struct Ghost {
     pub canon_end: Offset,
     /// Base offsets of batches that were acknowledged at acks=all.
     pub acked: BTreeSet<Offset>,
+    /// What the producers of answered batches had sent, by base offset: CRCs.
+    pub sent: BTreeMap<Offset, u32>,
     /// Everything below may have been shown to a consumer.
     pub exposed_end: Offset,
     /// How the node died, until its log is opened again.
@@ -93,6 +95,7 @@ impl Ghost {
             assigned_end: 0,
             canon_end: 0,
             acked: BTreeSet::new(),
+            sent: BTreeMap::new(),
             exposed_end: 0,
             died: None,
             survived: None,
@@ -119,6 +122,7 @@ impl Ghost {
     /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
         let gone = self.log.split_off(&end);
+        self.sent.split_off(&end);
         self.assigned_end = self.assigned_end.min(end);
         self.canon_end = self.canon_end.min(end);
         self.exposed_end = self.exposed_end.min(end);
@@ -180,6 +184,7 @@ impl Ghost {
             }
             let batch = entry.remove();
             self.acked.remove(&batch.base_offset);
+            self.sent.remove(&batch.base_offset);
             let last = self.canon_producers.get(&batch.producer_id);
             if last.is_some_and(|producer| producer.last_offset < log_start) {
                 self.forgettable.insert(batch.producer_id);

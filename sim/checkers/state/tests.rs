@@ -6,7 +6,7 @@ mod logs;
 mod model;
 mod restarts;
 
-use super::events::{Batch, Event, Produced, ProducerSeen, ReplicaSeen};
+use super::events::{Batch, Event, Produced, ProducerSeen, ReplicaSeen, Sent};
 use super::{Death, Recovered, Settings, State};
 use crate::history::story::key;
 use crate::history::{Acks, Durability, Isolation, Key};
@@ -56,6 +56,7 @@ fn batch(base_offset: Offset, last_offset: Offset) -> Batch {
         base_sequence: -1,
         max_timestamp: 1_000 + base_offset,
         is_control: false,
+        attributes: 0,
         size_bytes: 100,
     }
 }
@@ -146,11 +147,21 @@ impl Told {
     }
 
     fn acknowledge(&mut self, acks: Acks, batch: Batch, offset: Offset) {
+        let sent = Sent {
+            crc: batch.crc,
+            attributes: batch.attributes,
+        };
+        self.acknowledge_sent(acks, batch, sent, offset);
+    }
+
+    /// What was sent was stored as `batch`.
+    fn acknowledge_sent(&mut self, acks: Acks, batch: Batch, sent: Sent, offset: Offset) {
         self.event(Event::Produced(Produced {
             node: 1,
             key: a(),
             acks,
             batch,
+            sent,
             result: Ok(offset),
             waited_nanos: 0,
         }));

@@ -242,13 +242,21 @@ fn partition_response(
 /// Where an item's answer goes: topic and partition by their place in the request.
 type Place = (usize, usize);
 
+/// What the observer is shown of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Observed {
+    partition: TopicPartition,
+    header: BatchHeader,
+    sent: BatchHeader,
+}
+
 /// A request's batches on their way, by the shard that owns them.
 struct Pending {
     answers: Vec<TopicAnswers>,
     by_shard: BTreeMap<usize, (Vec<ProduceItem>, Vec<Place>)>,
     bytes: u64,
     /// What the observer will be shown; empty without one.
-    observed: BTreeMap<Place, (TopicPartition, BatchHeader)>,
+    observed: BTreeMap<Place, Observed>,
 }
 
 impl Pending {
@@ -273,10 +281,14 @@ impl Pending {
         self.answers[place.0].partitions[place.1].1 = Some(Err(refusal));
     }
 
-    fn push(&mut self, shard: usize, place: Place, item: ProduceItem, is_observed: bool) {
-        if is_observed {
-            self.observed
-                .insert(place, (item.partition, item.batch.header));
+    fn push(&mut self, shard: usize, place: Place, item: ProduceItem, sent: Option<BatchHeader>) {
+        if let Some(sent) = sent {
+            let observed = Observed {
+                partition: item.partition,
+                header: item.batch.header,
+                sent,
+            };
+            self.observed.insert(place, observed);
         }
         self.bytes += item.batch.size_bytes() as u64;
         let (items, places) = self.by_shard.entry(shard).or_default();
@@ -320,12 +332,13 @@ impl Pending {
         let Some(observer) = context.core.node.observer() else {
             return;
         };
-        let (partition, header) = &self.observed[&place];
+        let observed = &self.observed[&place];
         let waited = context.core.now().mono.since(context.now.mono);
         observer.produce_answered(&ProduceAnswered {
-            partition: *partition,
+            partition: observed.partition,
             acks,
-            header,
+            header: &observed.header,
+            sent: &observed.sent,
             result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
             waited_nanos: waited.as_nanos() as u64,
         });
@@ -360,6 +373,7 @@ fn accept_topic(
     let allowed = context.authorize(Operation::Write, Resource::Topic(name));
     for (partition_index, partition) in data.partition_data.into_iter().enumerate() {
         let place = (topic_index, partition_index);
+        let sent = is_observed.then(|| sent_header(&partition)).flatten();
         let result = match topic {
             _ if !allowed => Err(Refusal::Code(ErrorCode::TopicAuthorizationFailed, None)),
             Err(code) => Err(Refusal::Code(code, None)),
@@ -368,7 +382,7 @@ fn accept_topic(
         match result {
             Ok(item) => {
                 let shard = context.core.owner_of(item.partition);
-                pending.push(shard, place, item, is_observed);
+                pending.push(shard, place, item, sent);
             }
             Err(refusal) => {
                 if let Ok(topic) = topic {
@@ -380,6 +394,14 @@ fn accept_topic(
                 pending.refuse(place, refusal);
             }
         }
+    }
+}
+
+/// The header of a batch as it came, for the observer; every batch that is accepted has one.
+fn sent_header(data: &PartitionProduceData) -> Option<BatchHeader> {
+    match &data.records {
+        Some(Records::Bytes(bytes)) => BatchHeader::parse(bytes).ok(),
+        _ => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a broker says.
 
-use super::super::{Asked, Event, Fetched, OffsetsListed};
-use super::{Told, a, batch, tell};
+use super::super::{Asked, Batch, Event, Fetched, OffsetsListed, Sent};
+use super::{Told, a, batch, numbered, tell};
 use crate::history::{Acks, Isolation};
 use types::{ErrorCode, Offset};
 
@@ -41,6 +41,86 @@ fn list(told: &mut Told, isolation: Isolation, asked: Asked, offset: Offset) {
         asked,
         result: Ok(Some(offset)),
     }));
+}
+
+/// A batch that its topic stamps with the log's time: what is stored differs from what was sent, each time.
+fn stamped(at: u32) -> (Batch, Sent) {
+    let stored = Batch {
+        crc: at,
+        attributes: 8,
+        ..numbered(0, 4, 0)
+    };
+    let sent = Sent {
+        crc: 900,
+        attributes: 0,
+    };
+    (stored, sent)
+}
+
+#[test]
+fn a_batch_that_is_sent_again_is_the_one_that_lies_there() {
+    tell(&[
+        (
+            "stamped at another time",
+            |told| {
+                let (stored, sent) = stamped(1);
+                told.append(stored);
+                told.commit(5);
+                told.acknowledge_sent(Acks::All, stored, sent, 0);
+                told.acknowledge_sent(Acks::All, stamped(2).0, sent, 0);
+            },
+            "",
+        ),
+        (
+            "stamped, and the first answer never left",
+            |told| {
+                let (stored, sent) = stamped(1);
+                told.append(stored);
+                told.commit(5);
+                told.acknowledge_sent(Acks::All, stamped(2).0, sent, 0);
+            },
+            "",
+        ),
+        (
+            "stamped, but other records",
+            |told| {
+                let (stored, sent) = stamped(1);
+                told.append(stored);
+                told.commit(5);
+                told.acknowledge_sent(Acks::All, stored, sent, 0);
+                let other = Sent { crc: 901, ..sent };
+                told.acknowledge_sent(Acks::All, stamped(2).0, other, 0);
+            },
+            "S14",
+        ),
+        (
+            "stamped, but of another place",
+            |told| {
+                let (stored, sent) = stamped(1);
+                told.append(stored);
+                told.commit(5);
+                let later = Batch {
+                    base_sequence: 5,
+                    ..stamped(2).0
+                };
+                told.acknowledge_sent(Acks::All, later, sent, 0);
+            },
+            "S14",
+        ),
+        (
+            "nothing may be encoded anew, and it is another",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.commit(5);
+                let other = Batch {
+                    crc: 901,
+                    ..numbered(0, 4, 0)
+                };
+                told.acknowledge(Acks::All, other, 0);
+            },
+            "S14",
+        ),
+    ]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Logs and producers.
 
-use super::super::events::{Batch, Produced, ProducerSeen};
+use super::super::events::{Batch, Produced, ProducerSeen, Sent};
 use super::{Death, Event, SECOND, Settings, Told, a, batch, numbered, producer, tell, tell_with};
 use crate::history::Acks;
 use types::ErrorCode;
@@ -361,7 +361,7 @@ fn window(told: &mut Told, known: &[i32]) {
     let known = known.iter().map(|&sequence| (sequence, sequence.into()));
     let window = Some(known.collect());
     told.step(|seen| {
-        seen.assigned_end = 6;
+        (seen.assigned_end, seen.log_end) = (6, 6);
         seen.producers = Some(vec![ProducerSeen {
             window,
             ..producer(5, 5)
@@ -376,6 +376,10 @@ fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
         key: a(),
         acks: Acks::All,
         batch,
+        sent: Sent {
+            crc: batch.crc,
+            attributes: batch.attributes,
+        },
         result: Err(ErrorCode::OutOfOrderSequenceNumber),
         waited_nanos: seconds * SECOND,
     }));
@@ -451,7 +455,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![producer(4, 4)]);
                 });
             },
@@ -462,7 +466,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![producer(3, 4)]);
                 });
             },
@@ -473,7 +477,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![]);
                 });
             },

@@ -1,6 +1,6 @@
 //! A correct broker of one partition is never blamed, whatever happens to it; a broker with one bug is.
 
-use super::super::events::{Batch, Fetched, Produced, ProducerSeen, ReplicaSeen};
+use super::super::events::{Batch, Fetched, Produced, ProducerSeen, ReplicaSeen, Sent};
 use super::super::{Asked, Death, Event, OffsetsListed, Settings, State};
 use super::{SECOND, a};
 use crate::checkers::{CheckerId, Report};
@@ -153,6 +153,7 @@ impl Broker {
             base_sequence,
             max_timestamp: self.now as i64,
             is_control: false,
+            attributes: 0,
             size_bytes: 100,
         };
         let next = batch.last_sequence() + 1;
@@ -208,6 +209,10 @@ impl Broker {
             key: a(),
             acks: Acks::All,
             batch: offered,
+            sent: Sent {
+                crc: batch.crc,
+                attributes: batch.attributes,
+            },
             result: Ok(offset),
             waited_nanos: 0,
         }));
