@@ -228,7 +228,13 @@ mod tests {
     #[test]
     fn a_checkpoint_tells_what_is_proven() {
         let checkpoint = "0\n3\nt 0 17\nt-x 1 5\nt 10 9\n";
-        let cases = [("t-0", 17), ("t-x-1", 5), ("t-10", 9), ("t-1", 0), ("x-1", 0)];
+        let cases = [
+            ("t-0", 17),
+            ("t-x-1", 5),
+            ("t-10", 9),
+            ("t-1", 0),
+            ("x-1", 0),
+        ];
         for (name, offset) in cases {
             assert_eq!(proven_in(checkpoint, name), offset, "{name}");
         }

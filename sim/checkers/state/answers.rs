@@ -190,7 +190,8 @@ impl State {
             Asked::Latest if offset <= latest => None,
             Asked::Latest => Some(format!("the end is {latest}")),
             Asked::Timestamp(timestamp) => {
-                let start = seen.log_start;
+                // The log start may have passed the answer since it was looked for.
+                let start = seen.log_start.min(offset);
                 let mut before = ghost.log.range(start..offset).map(|(_, batch)| batch);
                 let earlier =
                     before.find(|batch| batch.end() <= offset && batch.max_timestamp >= timestamp);
