@@ -332,8 +332,20 @@ fn settings(plan: &Plan) -> Settings {
     let offsets = Context::new(plan, Vec::new()).class_of("__consumer_offsets");
     Settings {
         commits_are_replicated: offsets == Durability::Replicated,
+        offsets_expire: offsets_expire(plan),
+        first_sequences: plan
+            .clients
+            .iter()
+            .map(|client| client.setting("first_sequence", 0) as i32)
+            .collect(),
         ..Settings::default()
     }
+}
+
+/// Whether committed offsets go within the time of a run.
+fn offsets_expire(plan: &Plan) -> bool {
+    let mut brokers = plan.brokers.iter();
+    brokers.any(|broker| broker.options.contains_key("offsets.retention.minutes"))
 }
 
 /// S39: a reader was given a batch whose checksum is wrong, and nobody had damaged any file.
@@ -357,20 +369,25 @@ fn judge_all(world: &World, history: &History, work: &mut BTreeMap<String, u64>)
             *work.entry(checker.to_string()).or_default() += count;
         }
         for finding in report.findings {
-            let at_us = finding
-                .operations
-                .iter()
+            let operations = finding.operations.iter();
+            let shown_by = operations
                 .filter_map(|&index| history.operations.get(index as usize))
-                .map(|operation| operation.time / 1_000)
+                .map(|operation| operation.time)
                 .max();
+            let at_nanos = finding.at_nanos.or(shown_by).unwrap_or_default();
             world.reports.borrow_mut().push(Report {
                 checker: finding.checker.to_string(),
                 object: finding.object,
                 message: finding.message,
-                at_us: at_us.unwrap_or_default(),
+                at_us: at_nanos / 1_000,
             });
         }
     }
+    // Of those at one moment the simulator's own come first, then the checkers of state.
+    world
+        .reports
+        .borrow_mut()
+        .sort_by_key(|report| report.at_us);
 }
 
 /// What the run knows and the history does not.
@@ -388,6 +405,12 @@ fn expectations(
     }
     for (key, excused) in excused {
         expectations.keys.entry(key).or_default().excused = excused;
+    }
+    if offsets_expire(&world.plan) {
+        let groups = world.plan.clients.iter();
+        for group in groups.filter_map(|client| client.group.clone()) {
+            expectations.groups.entry(group).or_default().may_expire = true;
+        }
     }
     for &key in world.clients.fenced.borrow().iter() {
         expectations.keys.entry(key).or_default().is_fenced = true;
@@ -420,6 +443,7 @@ fn verdict(
         seed: world.plan.seed,
         profile: world.plan.profile,
         generator: GENERATOR,
+        commit: String::new(),
         color,
         reports,
         trace_hash: sink.hash(),

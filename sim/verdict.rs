@@ -64,6 +64,9 @@ pub struct Verdict {
     pub profile: Profile,
     /// [`GENERATOR`].
     pub generator: u32,
+    /// What was built, if whoever started the run says so.
+    #[serde(default)]
+    pub commit: String,
     /// How it ended.
     pub color: Color,
     /// What is wrong, the first that was seen first.

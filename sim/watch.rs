@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker::observer::{
-    FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered, ProduceAnswered,
+    FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered, OffsetCommitBegins,
+    ProduceAnswered,
 };
 use controller::MetadataImage;
 use coordinator::groups::{CoordinatorPhase, CoordinatorView, GroupState, GroupView};
@@ -15,12 +16,14 @@ use raft::QuorumView;
 use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::{current_node, now_nanos};
-use types::{NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition};
+use types::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition,
+};
 
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent, Settings,
     State,
 };
@@ -28,6 +31,8 @@ use crate::history::{Acks, Durability, Isolation, Key};
 use crate::world::World;
 use crate::world::logs::{self, Side};
 
+/// Where groups are kept.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
@@ -44,6 +49,9 @@ struct Watch {
     last: BTreeMap<(NodeId, TopicPartition), [i64; 5]>,
     /// Topics by name, as the last published image has them.
     topics: BTreeMap<String, types::Uuid>,
+    /// What was last seen of a coordinator and of a group, for the trace.
+    last_coordinators: BTreeMap<PartitionIndex, (LeaderEpoch, CoordinatorPhase)>,
+    last_groups: BTreeMap<String, (i32, GroupState, usize)>,
     /// The names that topics had.
     names: BTreeMap<types::Uuid, String>,
     /// What waits for an answer, by node and machine.
@@ -256,6 +264,41 @@ impl Watch {
         );
     }
 
+    fn trace_coordinator(&mut self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
+        let now = (view.epoch(), view.phase());
+        if self.last_coordinators.insert(partition, now) != Some(now) {
+            let phase = format!("{:?}", view.phase()).to_lowercase();
+            trace::emit(
+                "coordinator",
+                &[
+                    ("partition", Value::Int(partition.into())),
+                    ("epoch", Value::Int(view.epoch().into())),
+                    ("phase", Value::Text(&phase)),
+                ],
+            );
+        }
+        for group in view.groups() {
+            let now = (
+                group.generation_id(),
+                group.state(),
+                group.members().count(),
+            );
+            if self.last_groups.get(group.group_id()) == Some(&now) {
+                continue;
+            }
+            self.last_groups.insert(group.group_id().to_owned(), now);
+            trace::emit(
+                "group",
+                &[
+                    ("name", Value::Text(group.group_id())),
+                    ("generation", Value::Int(now.0.into())),
+                    ("state", Value::Text(now.1.name())),
+                    ("members", Value::Int(now.2 as i64)),
+                ],
+            );
+        }
+    }
+
     fn replica(&mut self, partition: TopicPartition, view: &ReplicaView<'_>) {
         self.trace_replica(partition, view);
         self.park(view.node, Machine::Replica(partition), view.parked);
@@ -313,6 +356,13 @@ fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
     }
 }
 
+fn window(entry: &replica::ProducerEntry) -> Vec<(i32, Offset)> {
+    let batches = entry.batches().iter();
+    batches
+        .map(|range| (range.last_sequence, range.last_offset))
+        .collect()
+}
+
 fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
     let producers = with_producers.then(|| {
         let entries = view.producers.entries();
@@ -322,6 +372,7 @@ fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
                 producer_epoch: entry.producer_epoch,
                 last_sequence: (entry.last_sequence() >= 0).then(|| entry.last_sequence()),
                 last_offset: entry.last_offset(),
+                window: Some(window(entry)),
             })
             .collect()
     });
@@ -405,6 +456,7 @@ impl Observer for Watcher {
 
     fn coordinator(&self, partition: PartitionIndex, view: &CoordinatorView<'_>) {
         WATCH.with_borrow_mut(|watch| {
+            watch.trace_coordinator(partition, view);
             let waiting = view.parked_count() + view.appends_in_flight();
             watch.park(self.node, Machine::Coordinator(partition), waiting);
             let topics = &watch.topics;
@@ -452,6 +504,8 @@ impl Observer for Watcher {
                 .collect();
             let names = watch.topics.iter().map(|(name, id)| (*id, name.clone()));
             watch.names.extend(names);
+            let topics = watch.topics.values().copied().collect();
+            watch.tell(|| Event::TopicsSeen { topics });
             let (node, offset) = (self.node, image.provenance.offset + 1);
             watch.tell(|| Event::ImageSeen {
                 node,
@@ -495,6 +549,7 @@ impl Observer for Watcher {
                 batch: batch(answer.header),
                 sent: sent(answer.sent),
                 result,
+                waited_nanos: answer.waited_nanos,
             })
         });
         WATCH.with_borrow_mut(|watch| {
@@ -553,6 +608,18 @@ impl Observer for Watcher {
         });
     }
 
+    fn offset_commit_begins(&self, commit: &OffsetCommitBegins<'_>) {
+        tell(|| {
+            Event::CommitBegun(CommitBegun {
+                coordinator: commit.coordinator.unwrap_or(-1),
+                group: commit.group_id.to_owned(),
+                generation: commit.generation_id,
+                key: commit.partition.into(),
+                offset: commit.offset,
+            })
+        });
+    }
+
     fn offset_commit_answered(&self, answer: &OffsetCommitAnswered<'_>) {
         tell(|| {
             Event::OffsetCommitted(OffsetCommitted {
@@ -602,6 +669,13 @@ fn group_seen(
     GroupSeen {
         group: group.group_id().to_owned(),
         generation: group.generation_id(),
+        is_stable,
+        has_members: group.members().next().is_some(),
+        subscribed: topics
+            .iter()
+            .filter(|(name, _)| group.is_subscribed_to(name))
+            .map(|(_, id)| *id)
+            .collect(),
         owners: owners.collect(),
         offsets: offsets
             .map(|(_, partition, committed)| {

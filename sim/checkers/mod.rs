@@ -116,6 +116,8 @@ pub struct Finding {
     pub message: String,
     /// The operations of the history, or the events of the run, that show it.
     pub operations: Vec<u32>,
+    /// When it was seen, in simulated nanoseconds; nothing, if only the operations tell.
+    pub at_nanos: Option<u64>,
 }
 
 /// What checkers found, and how much they looked at.
@@ -170,7 +172,24 @@ impl Report {
                 object: object.to_string(),
                 message,
                 operations,
+                at_nanos: None,
             });
+        }
+    }
+
+    /// A checker found something wrong at this moment, in simulated nanoseconds.
+    pub fn find_at(
+        &mut self,
+        at_nanos: u64,
+        checker: CheckerId,
+        object: impl fmt::Display,
+        message: String,
+        events: Vec<u32>,
+    ) {
+        let told = self.findings.len();
+        self.find(checker, object, message, events);
+        if let Some(finding) = self.findings.get_mut(told) {
+            finding.at_nanos = Some(at_nanos);
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) struct Job {
     pub plant: Option<&'static str>,
     pub control: Option<&'static str>,
     pub is_benchmark: bool,
+    pub without_checkers: bool,
 }
 
 impl Job {
@@ -39,6 +40,7 @@ impl Job {
             plant: None,
             control: None,
             is_benchmark: false,
+            without_checkers: false,
         }
     }
 
@@ -61,6 +63,10 @@ impl Job {
                     .map(str::to_owned),
             );
         }
+        words.extend(
+            self.without_checkers
+                .then(|| "--without-checkers".to_owned()),
+        );
         words
     }
 

@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// Another build of the simulator that must give the same traces.
     #[arg(long, value_name = "FILE")]
     other_binary: Option<PathBuf>,
+    /// Let nobody judge in the second process: checkers must change nothing.
+    #[arg(long)]
+    checkers_off: bool,
     /// Where traces that differ are kept.
     #[arg(long, value_name = "FOLDER", default_value = "target/sim/traces")]
     keep: PathBuf,
@@ -57,7 +60,7 @@ pub(super) fn compare(arguments: &Arguments) -> Result<u8, String> {
         seeds,
         |seed| {
             let job = Job::new(seed, arguments.profile);
-            compare_one(&job, &runners, &arguments.keep)
+            compare_one(&job, &runners, arguments)
         },
         |result| {
             if let Some(found) = result {
@@ -79,38 +82,40 @@ pub(super) fn compare(arguments: &Arguments) -> Result<u8, String> {
     Ok(u8::from(differ > 0))
 }
 
-fn compare_one(job: &Job, runners: &[Runner], keep: &Path) -> Found {
+fn compare_one(job: &Job, runners: &[Runner], arguments: &Arguments) -> Found {
+    let differs = |text: String| Found::Differs(format!("{}: {text}", job.replay()));
     let mut first: Option<Box<Verdict>> = None;
     for (index, runner) in runners.iter().enumerate() {
-        let differs = |text: String| Found::Differs(format!("{}: {text}", job.replay()));
-        let verdict = match runner.run(job) {
+        let job = Job {
+            without_checkers: arguments.checkers_off && index == 1,
+            ..job.clone()
+        };
+        let verdict = match runner.run(&job) {
             End::Verdict(verdict) => verdict,
             End::Died(why) => return differs(format!("process {}: {why}", index + 1)),
         };
-        match &first {
-            None => first = Some(verdict),
-            Some(first) => {
-                if let Some(what) = difference(first, &verdict) {
-                    let place = place(job, [&runners[0], runner], keep);
-                    return differs(format!(
-                        "processes 1 and {} differ: {what}\n{place}",
-                        index + 1
-                    ));
-                }
-            }
+        let Some(first) = &first else {
+            first = Some(verdict);
+            continue;
+        };
+        if let Some(what) = difference(first, &verdict, job.without_checkers) {
+            let place = place(&job, [&runners[0], runner], &arguments.keep);
+            let other = index + 1;
+            return differs(format!("processes 1 and {other} differ: {what}\n{place}"));
         }
     }
     Found::Same
 }
 
 /// What differs of two verdicts, but for what they cost.
-fn difference(a: &Verdict, b: &Verdict) -> Option<String> {
+fn difference(a: &Verdict, b: &Verdict, only_traces: bool) -> Option<String> {
     if a.trace_hash != b.trace_hash {
         return Some(format!("hashes {} and {}", a.trace_hash, b.trace_hash));
     }
     let mut b = b.clone();
     b.cpu_ms = a.cpu_ms;
-    (*a != b).then(|| format!("the traces are the same, the verdicts are not: `{a}` and `{b}`"))
+    (*a != b && !only_traces)
+        .then(|| format!("the traces are the same, the verdicts are not: `{a}` and `{b}`"))
 }
 
 /// The place where two traces part, which are kept.
@@ -129,7 +134,11 @@ fn find_place(job: &Job, runners: [&Runner; 2], keep: &Path) -> Result<Option<St
         keep.join(name)
     });
     for _ in 0..TRIES {
-        for (runner, file) in runners.iter().zip(&files) {
+        for (index, (runner, file)) in runners.iter().zip(&files).enumerate() {
+            let job = Job {
+                without_checkers: job.without_checkers && index == 1,
+                ..job.clone()
+            };
             let mut words: Vec<std::ffi::OsString> =
                 job.arguments().into_iter().map(Into::into).collect();
             words.push("--trace".into());

@@ -1,11 +1,13 @@
 //! One run in this process.
 
+use std::fs::File;
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use sim::history::{History, write_edn, write_lines};
 use sim::run::{Options, run};
 
-use super::{Which, plant_of};
+use super::{Which, commit, plant_of};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -17,6 +19,9 @@ pub(super) struct Arguments {
     /// Tell the verdict as JSON.
     #[arg(long)]
     json: bool,
+    /// Let nobody judge: the trace must be the same.
+    #[arg(long)]
+    without_checkers: bool,
     #[command(flatten)]
     watching: Watching,
 }
@@ -27,6 +32,12 @@ pub(super) struct Watching {
     /// Write every event to this file.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write what clients asked and were told, as Jepsen's EDN.
+    #[arg(long, value_name = "FILE")]
+    edn: Option<PathBuf>,
+    /// Write the same, a line each, for people.
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
     /// Tell what the brokers log, with simulated time and node.
     #[arg(long)]
     log: bool,
@@ -47,17 +58,33 @@ impl Watching {
             ..Options::default()
         };
         if let Some(path) = &self.trace {
-            let file = std::fs::File::create(path)
-                .map_err(|error| format!("{}: {error}", path.display()))?;
-            options.trace = Some(Box::new(BufWriter::new(file)));
+            options.trace = Some(Box::new(create(path)?));
         }
         Ok(options)
     }
 
+    /// Writes what clients saw, where it is wanted.
+    pub(super) fn write(&self, history: &History) -> Result<(), String> {
+        let wrong = |path: &Path, error| format!("{}: {error}", path.display());
+        if let Some(path) = &self.edn {
+            write_edn(history, &mut create(path)?).map_err(|error| wrong(path, error))?;
+        }
+        if let Some(path) = &self.history {
+            write_lines(history, &mut create(path)?).map_err(|error| wrong(path, error))?;
+        }
+        Ok(())
+    }
+
     /// Whether anything is to be seen.
     pub(super) fn is_wanted(&self) -> bool {
-        self.log || self.trace.is_some()
+        let files = [&self.trace, &self.edn, &self.history];
+        self.log || files.into_iter().any(Option::is_some)
     }
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, String> {
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(BufWriter::new(file))
 }
 
 /// Runs a seed or a plan.
@@ -66,9 +93,13 @@ pub(super) fn run_one(arguments: &Arguments) -> Result<u8, String> {
     let planted = arguments.plant.as_deref().map(plant_of).transpose()?;
     let options = Options {
         planted,
+        without_checkers: arguments.without_checkers,
         ..arguments.watching.options()?
     };
-    let verdict = run(&plan, options).verdict;
+    let outcome = run(&plan, options);
+    arguments.watching.write(&outcome.history)?;
+    let mut verdict = outcome.verdict;
+    verdict.commit = commit();
     if arguments.json {
         let text = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
         println!("{text}");

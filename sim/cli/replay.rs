@@ -32,7 +32,9 @@ pub(super) fn replay(arguments: &Arguments) -> Result<u8, String> {
     match files.as_slice() {
         [] => Err("no scenario is there".into()),
         [one] => replay_one(one, &arguments.watching),
-        _ if arguments.watching.is_wanted() => Err("--trace and --log are for one file".into()),
+        _ if arguments.watching.is_wanted() => {
+            Err("--trace, --edn, --history and --log are for one file".into())
+        }
         _ => replay_many(files, arguments.cores),
     }
 }
@@ -65,7 +67,9 @@ fn replay_one(path: &Path, watching: &Watching) -> Result<u8, String> {
         planted,
         ..watching.options()?
     };
-    let verdict = run(&scenario.plan, options).verdict;
+    let outcome = run(&scenario.plan, options);
+    watching.write(&outcome.history)?;
+    let verdict = outcome.verdict;
     let ending = scenario.judge(&verdict);
     println!("{ending} {name}: {}", scenario.title);
     println!("  {verdict}");

@@ -41,6 +41,17 @@ pub enum Operation {
     Commit,
     /// `committed`: asks for the group's offsets of everything that it may read.
     Committed,
+    /// `commit-for GROUP TOPIC PARTITION OFFSET`: commits for a group without being its member.
+    CommitFor {
+        /// The group.
+        group: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// What is committed.
+        offset: i64,
+    },
     /// `leave`: leaves the group; the next `subscribe` joins anew.
     Leave,
     /// `offsets TOPIC PARTITION earliest|latest|max-timestamp|MILLISECONDS-AGO`
@@ -200,6 +211,12 @@ impl fmt::Display for Operation {
             } => write!(f, "seek {topic} {partition} {to}"),
             Operation::Commit => f.write_str("commit"),
             Operation::Committed => f.write_str("committed"),
+            Operation::CommitFor {
+                group,
+                topic,
+                partition,
+                offset,
+            } => write!(f, "commit-for {group} {topic} {partition} {offset}"),
             Operation::Leave => f.write_str("leave"),
             Operation::Offsets {
                 topic,
@@ -334,6 +351,12 @@ fn parse(words: &mut Words<'_>) -> Result<Operation, OperationError> {
         },
         "commit" => Operation::Commit,
         "committed" => Operation::Committed,
+        "commit-for" => Operation::CommitFor {
+            group: words.word("group")?.to_owned(),
+            topic: words.topic()?,
+            partition: words.number("partition")?,
+            offset: words.number("offset")?,
+        },
         "leave" => Operation::Leave,
         "crash" => Operation::Crash,
         "stall" => Operation::Stall {

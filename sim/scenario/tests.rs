@@ -110,6 +110,7 @@ fn verdict(color: Color, checker: &str) -> Verdict {
         seed: 42,
         profile: Profile::Calm,
         generator: GENERATOR,
+        commit: String::new(),
         color,
         reports: Vec::from_iter((color == Color::Red).then_some(report)),
         trace_hash: String::new(),

@@ -23,6 +23,7 @@ fn verdict(seed: u64) -> Verdict {
         seed,
         profile: Profile::All,
         generator: GENERATOR,
+        commit: String::new(),
         color: if is_red { Color::Red } else { Color::Green },
         reports: Vec::from_iter(is_red.then_some(report)),
         trace_hash: "0".into(),

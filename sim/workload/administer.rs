@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use client::admin::{ConfigChange, NewTopic, ResourceKind};
-use client::offsets::{IsolationLevel, OffsetSpec};
+use client::offsets::{CommittedOffset, Committer, IsolationLevel, OffsetSpec};
 use client::{Client, Error};
 use protocol::ApiKey;
 use types::{Offset, Uuid};
@@ -11,7 +11,7 @@ use types::{Offset, Uuid};
 use super::actor::Actor;
 use super::failure::stage_of;
 use crate::checkers::state::Event;
-use crate::history::{Body, Key, Listed, Position, Stage};
+use crate::history::{Body, Committed, Key, Listed, Position, Stage};
 use crate::plan::TimeSpec;
 use crate::watch;
 
@@ -241,6 +241,40 @@ impl Actor {
             Ok(low) if is_sound => self.complete(Stage::Ok, body(Some(low))),
             Ok(_) => self.complete(Stage::Info, body(None)),
             Err(error) => self.failed(body(None), &error, ApiKey::DeleteRecords, sent),
+        }
+    }
+
+    /// Commits for a group without being its member, which is right only while it has none.
+    pub(super) async fn commit_for(
+        &mut self,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        offset: Offset,
+    ) {
+        let Some(key) = self.place("commit_for", topic, partition).await else {
+            return;
+        };
+        let committed = Committed {
+            key,
+            offset: Some(offset),
+        };
+        let body = Body::CommitOffsets {
+            group: group.to_owned(),
+            generation: -1,
+            offsets: vec![committed],
+        };
+        self.invoke(body.clone());
+        let before = self.client.requests_sent(ApiKey::OffsetCommit);
+        let named = (topic.to_owned(), partition);
+        let offsets = BTreeMap::from([(named, CommittedOffset::at(offset))]);
+        let outsider = Committer::outsider();
+        let result = self.client.commit_offsets(group, &outsider, &offsets).await;
+        let is_sound = self.was_meant(topic, key.topic).await;
+        match result {
+            Ok(()) if is_sound => self.complete(Stage::Ok, body),
+            Ok(()) => self.complete(Stage::Info, body),
+            Err(error) => self.failed(body, &error, ApiKey::OffsetCommit, before),
         }
     }
 

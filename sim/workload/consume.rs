@@ -62,7 +62,7 @@ impl Observer for Watch {
     }
 }
 
-fn key_of(partition: &PartitionOfTopic) -> Key {
+pub(super) fn key_of(partition: &PartitionOfTopic) -> Key {
     Key {
         topic: partition.topic_id,
         partition: partition.partition,

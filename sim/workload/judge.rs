@@ -18,6 +18,7 @@ use super::actor::Actor;
 use super::consume::error_name;
 use super::context::Context;
 use super::members;
+use super::tail;
 use crate::history::{Key, Position, Stage};
 use crate::plan::{ClientPlan, Role};
 use crate::verdict::Report;
@@ -143,7 +144,7 @@ fn tells_damage(error: &Error) -> bool {
 
 /// Whether the judge last heard that the partition is damaged, and it is; noted then. A partition that no fault damaged
 /// has to be served: after healing no disk fails any more, and a broker that had closed a log directory was restarted.
-fn is_fenced(actor: &Actor, key: Key) -> bool {
+pub(super) fn is_fenced(actor: &Actor, key: Key) -> bool {
     let is_told = actor.last_error.borrow().as_ref().is_some_and(tells_damage);
     if is_told && is_damaged(actor, key) {
         actor.context.fenced.borrow_mut().insert(key);
@@ -208,6 +209,12 @@ pub async fn final_reads(context: &Rc<Context>, deadline_nanos: u64) -> FinalRea
     if !sound.is_empty() {
         actor.assign(&sound).await;
         read_to_end(&mut actor, &mut found, deadline_nanos).await;
+        let read = sound.into_iter().filter_map(|(topic, partition)| {
+            let key = *partitions.get(&(topic.clone(), partition))?;
+            Some((topic, partition, key))
+        });
+        let read: Vec<_> = read.collect();
+        tail::follow(context, &mut actor, &read, &mut found).await;
     }
     for named in damaged {
         let key = partitions[&named];
@@ -286,7 +293,7 @@ async fn ends_of(
     }
 }
 
-async fn read_to_end(actor: &mut Actor, found: &mut FinalReads, deadline_nanos: u64) {
+pub(super) async fn read_to_end(actor: &mut Actor, found: &mut FinalReads, deadline_nanos: u64) {
     let before = actor.client.requests_sent(ApiKey::Fetch);
     let mut fruitful = 0;
     let mut last = "no error".to_owned();

@@ -5,16 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use client::offsets::{IsolationLevel, OffsetSpec};
+use coordinator::groups::partition_for_group;
 use runtime::simulated::world::now_nanos;
 use runtime::task::{JoinHandle, spawn_local};
 use runtime::time::sleep;
 
 use super::NANOS_PER_MS;
 use super::actor::Actor;
+use super::consume::key_of;
 use super::context::Context;
-use super::judge::{client, report};
+use super::judge::{client, is_fenced, report};
+use crate::history::{Key, Position};
 use crate::plan::Role;
 use crate::verdict::Report;
+use crate::watch::OFFSETS_TOPIC;
 
 /// Members of a group of the judge's.
 const MEMBERS: u32 = 2;
@@ -53,14 +58,47 @@ pub(super) async fn groups(context: &Rc<Context>) -> Vec<Report> {
         }
     }
     let mut reports = Vec::new();
+    let fenced = fenced_coordinators(context).await;
     for (place, (group, bound_ms)) in bounds.into_iter().enumerate() {
-        let first = 3 + place as u32 * MEMBERS;
+        if is_coordinated_by(&fenced, &group) {
+            continue;
+        }
+        let first = 4 + place as u32 * MEMBERS;
         // Two rebalances, a look-up of the coordinator, and the proof that nothing moves.
         context.groups_judged.set(context.groups_judged.get() + 1);
         let limit_ms = 2 * bound_ms as u64 + 2 * STABLE_MS + 5_000;
         reports.extend(judge_group(context, &group, first, limit_ms).await);
     }
     reports
+}
+
+/// How many partitions hold the groups, and which of them answer that their log directory is fenced off: their groups
+/// cannot be served, as L4 and L5 cannot.
+async fn fenced_coordinators(context: &Rc<Context>) -> (i32, BTreeSet<i32>) {
+    let mut actor = Actor::new(context, client(context, 3, Role::Admin));
+    let Some(topic) = actor.ask_for(OFFSETS_TOPIC).await else {
+        return (0, BTreeSet::new());
+    };
+    let mut fenced = BTreeSet::new();
+    for &partition in topic.partitions.keys() {
+        let key = Key {
+            topic: topic.id,
+            partition,
+        };
+        let latest = (
+            Position::Latest,
+            OffsetSpec::Latest,
+            IsolationLevel::ReadUncommitted,
+        );
+        if actor.list(OFFSETS_TOPIC, key, &[latest]).await.is_none() && is_fenced(&actor, key) {
+            fenced.insert(partition);
+        }
+    }
+    (topic.partitions.len() as i32, fenced)
+}
+
+fn is_coordinated_by((count, fenced): &(i32, BTreeSet<i32>), group: &str) -> bool {
+    *count > 0 && fenced.contains(&partition_for_group(group, *count))
 }
 
 async fn judge_group(
@@ -117,12 +155,18 @@ async fn take_part(mut actor: Actor, topics: Vec<String>, shown: Rc<Shown>) {
             match actor.commit().await {
                 Some(Ok(())) => shown.has_committed.set(true),
                 Some(Err(error)) => drop(shown.trouble.replace(error.to_string())),
-                // Who owns nothing, or has not found where to read, has nothing to commit.
-                None => shown.has_committed.set(shown.owned.borrow().is_empty()),
+                // Who owns nothing that is served has nothing to commit.
+                None => shown.has_committed.set(owns_nothing_served(&actor)),
             }
         }
     }
     actor.leave().await;
+}
+
+fn owns_nothing_served(actor: &Actor) -> bool {
+    let fenced = actor.context.fenced.borrow();
+    let owned = actor.reading();
+    owned.iter().all(|place| fenced.contains(&key_of(place)))
 }
 
 async fn watch(

@@ -12,6 +12,7 @@ pub mod judge;
 mod members;
 mod nuisance;
 mod produce;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -65,6 +66,12 @@ async fn perform(actor: &mut Actor, operation: &Operation) {
         } => actor.seek(topic, *partition, *to).await,
         Operation::Commit => drop(actor.commit().await),
         Operation::Committed => actor.committed().await,
+        Operation::CommitFor {
+            group,
+            topic,
+            partition,
+            offset,
+        } => actor.commit_for(group, topic, *partition, *offset).await,
         Operation::Leave => actor.leave().await,
         Operation::Offsets {
             topic,

@@ -136,6 +136,7 @@ fn config(plan: &ClientPlan) -> ProducerConfig {
         request_timeout_ms: i32::try_from(request_timeout_ms).unwrap_or(i32::MAX),
         block_ms_max: delivery_timeout_ms,
         compression: compression.unwrap_or_default().into(),
+        first_sequence: plan.setting("first_sequence", 0) as i32,
         ..ProducerConfig::default()
     }
 }

@@ -46,6 +46,9 @@ pub trait Observer: Send + Sync {
     /// A partition of a ListOffsets request is answered.
     fn list_offsets_answered(&self, _answer: &ListOffsetsAnswered) {}
 
+    /// A partition of an OffsetCommit request goes to the group's coordinator, which will say whether it is kept.
+    fn offset_commit_begins(&self, _commit: &OffsetCommitBegins<'_>) {}
+
     /// A partition of an OffsetCommit request is answered.
     fn offset_commit_answered(&self, _answer: &OffsetCommitAnswered<'_>) {}
 
@@ -73,6 +76,8 @@ pub struct ProduceAnswered<'a> {
     pub sent: &'a BatchHeader,
     /// Where it lies, or why it is refused.
     pub result: Result<ProduceOk, ErrorCode>,
+    /// Nanoseconds by the node's clock since the request was taken up.
+    pub waited_nanos: u64,
 }
 
 /// The answer of one partition of a Fetch request.
@@ -111,6 +116,21 @@ pub struct ListOffsetsAnswered {
     pub asked_timestamp: i64,
     /// The offset, its timestamp and its leader epoch, each -1 for none.
     pub result: Result<(Offset, i64, LeaderEpoch), ErrorCode>,
+}
+
+/// One partition of an OffsetCommit request on its way to the group's coordinator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OffsetCommitBegins<'a> {
+    /// Which partition of `__consumer_offsets` holds the group, if that is known.
+    pub coordinator: Option<PartitionIndex>,
+    /// The group.
+    pub group_id: &'a str,
+    /// The generation in which it commits; negative without membership.
+    pub generation_id: i32,
+    /// Whose offset it is.
+    pub partition: TopicPartition,
+    /// The next offset to be consumed.
+    pub offset: Offset,
 }
 
 /// The answer of one partition of an OffsetCommit request that came as far as the group's coordinator.

@@ -48,6 +48,8 @@ pub(crate) struct BatchPolicy {
     pub(crate) linger: Duration,
     pub(crate) delivery_timeout_ms: u64,
     pub(crate) compression: CompressionSpec,
+    /// Of the first record for each partition, under the first identity.
+    pub(crate) first_sequence: i32,
     pub(crate) backoff: Backoff,
 }
 
@@ -265,7 +267,7 @@ impl Accumulator {
             in_flight: 0,
             in_flight_sequences: Vec::new(),
             is_retrying: false,
-            next_sequence: 0,
+            next_sequence: policy.first_sequence,
             is_broken: false,
             retry_at: Mono::START,
             backoff: policy.backoff,
@@ -565,6 +567,7 @@ impl Accumulator {
         }
         self.is_resetting = false;
         self.identity = None;
+        self.policy.first_sequence = 0;
         for queue in self.queues.values_mut() {
             queue.is_broken = false;
             queue.next_sequence = 0;

@@ -63,6 +63,9 @@ pub struct ProducerConfig {
     pub buffer_bytes_max: usize,
     /// How batches are compressed.
     pub compression: CompressionSpec,
+    /// The sequence of the first record for each partition, 0 to 2^31 - 1: for tests of what comes after the largest. A
+    /// broker takes any from a producer that it does not know; under a later identity it is 0.
+    pub first_sequence: i32,
 }
 
 impl Default for ProducerConfig {
@@ -79,6 +82,7 @@ impl Default for ProducerConfig {
             block_ms_max: 60_000,
             buffer_bytes_max: 32 << 20,
             compression: Compression::None.into(),
+            first_sequence: 0,
         }
     }
 }
@@ -178,6 +182,9 @@ impl Producer {
                 "1 to 5 requests of an idempotent producer are in flight, 1 or more of another",
             ));
         }
+        if config.first_sequence < 0 {
+            return Err(Error::Invalid("sequences are not negative"));
+        }
         let policy = BatchPolicy {
             is_idempotent: config.is_idempotent,
             batch_bytes_max: config.batch_bytes_max,
@@ -185,6 +192,7 @@ impl Producer {
             linger: Duration::from_millis(config.linger_ms),
             delivery_timeout_ms: config.delivery_timeout_ms,
             compression: config.compression,
+            first_sequence: config.first_sequence,
             backoff: client.backoff(),
         };
         let shared = Rc::new(Shared {

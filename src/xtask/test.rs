@@ -61,6 +61,10 @@ const SIMULATIONS: &[(&str, &[&str])] = &[
         "determinism",
         &["determinism", "--seeds", "20", "--debug-too"],
     ),
+    (
+        "checkers off",
+        &["determinism", "--seeds", "20", "--checkers-off"],
+    ),
     ("scenarios", &["replay", "fault-scenarios"]),
     ("sweep", &["sweep", "--seeds", "200", "--profile", "all"]),
     ("mutants", &["mutants", "--again", "--budget-seconds", "20"]),

@@ -23,8 +23,10 @@ fn is_what_was_sent(stored: &Batch, produced: &Produced, known: Option<u32>) -> 
 
 impl State {
     pub(super) fn produced(&mut self, produced: &Produced) {
-        let Ok(base) = produced.result else {
-            return;
+        let base = match produced.result {
+            Ok(base) => base,
+            Err(ErrorCode::OutOfOrderSequenceNumber) => return self.out_of_order(produced),
+            Err(_) => return,
         };
         let key = produced.key;
         if produced.acks == Acks::None || self.is_gone(key, "a produce was acknowledged") {

@@ -3,6 +3,7 @@
 //! Whoever watches a node turns what it is shown into these; checkers know nothing of the broker's own types.
 
 use crate::history::{Acks, Isolation, Key};
+use std::collections::BTreeSet;
 use types::{ErrorCode, LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Uuid};
 
 /// One batch in a log.
@@ -69,7 +70,7 @@ impl Batch {
 }
 
 /// A producer in a replica's memory, after all batches that have an offset.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProducerSeen {
     /// The producer.
     pub producer_id: ProducerId,
@@ -79,6 +80,9 @@ pub struct ProducerSeen {
     pub last_sequence: Option<i32>,
     /// The offset of its last record.
     pub last_offset: Option<Offset>,
+    /// Its last batches, by which a repeated one is known, oldest first: the sequence and the offset of the last record;
+    /// `None` when the watcher did not look.
+    pub window: Option<Vec<(i32, Offset)>>,
 }
 
 /// A replica after a step.
@@ -123,6 +127,8 @@ pub struct Produced {
     pub sent: Sent,
     /// Where the broker says it lies, or why it is refused.
     pub result: Result<Offset, ErrorCode>,
+    /// How long the broker had it before this answer, by its own clock, in nanoseconds.
+    pub waited_nanos: u64,
 }
 
 /// A partition of a Fetch request is answered.
@@ -213,6 +219,12 @@ pub struct GroupSeen {
     pub group: String,
     /// Its generation.
     pub generation: i32,
+    /// Whether it is stable: then its generation is in the log.
+    pub is_stable: bool,
+    /// Whether it has members.
+    pub has_members: bool,
+    /// Topics that its members are known to read.
+    pub subscribed: Vec<Uuid>,
     /// Members of the current generation that have been told their partitions, with these; only while the group is stable.
     pub owners: Vec<(String, Vec<Key>)>,
     /// Committed offsets in memory.
@@ -232,6 +244,22 @@ pub struct CoordinatorSeen {
     pub is_serving: bool,
     /// Groups that changed, or all of them.
     pub groups: Vec<GroupSeen>,
+}
+
+/// A commit of an offset comes to its group's coordinator: from now on it may be there. Its answer comes when it is in
+/// the log, and by then the group may have gone on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommitBegun {
+    /// Which partition of the offsets topic holds the group.
+    pub coordinator: i32,
+    /// The group's name.
+    pub group: String,
+    /// The generation in which it is committed; negative without membership.
+    pub generation: i32,
+    /// Whose offset.
+    pub key: Key,
+    /// Which offset.
+    pub offset: Offset,
 }
 
 /// A partition of an OffsetCommit request is answered.
@@ -344,15 +372,8 @@ pub enum Event {
         /// Its epoch.
         producer_epoch: ProducerEpoch,
     },
-    /// A client starts to commit an offset: from now on it may be there.
-    CommitBegun {
-        /// The group's name.
-        group: String,
-        /// Whose offset.
-        key: Key,
-        /// Which offset.
-        offset: Offset,
-    },
+    /// A commit of an offset comes to its group's coordinator.
+    CommitBegun(CommitBegun),
     /// An OffsetCommit was answered.
     OffsetCommitted(OffsetCommitted),
     /// A coordinator was stepped.
@@ -376,6 +397,11 @@ pub enum Event {
         offset: Offset,
         /// The hash of the metadata in it.
         hash: u64,
+    },
+    /// These are all topics that a node knows from now on.
+    TopicsSeen {
+        /// Their ids.
+        topics: BTreeSet<Uuid>,
     },
     /// The deletion of a topic was acknowledged.
     TopicDeleted {

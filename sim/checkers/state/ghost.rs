@@ -5,6 +5,24 @@ use crate::history::Durability;
 use std::collections::{BTreeMap, BTreeSet};
 use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
+/// A repeated batch is known among so many.
+pub const WINDOW: usize = 5;
+
+/// One of a producer's last batches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Remembered {
+    /// The sequence of its first record.
+    pub base_sequence: i32,
+    /// The sequence of its last record.
+    pub last_sequence: i32,
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The offset of its last record.
+    pub last_offset: Offset,
+    /// When it got its offsets, in nanoseconds of the run; or later than that.
+    pub at: u64,
+}
+
 /// A producer as the log tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Producer {
@@ -16,6 +34,15 @@ pub struct Producer {
     pub last_offset: Offset,
     /// Whether a marker of it lies in the log: then only the log's own reader knows its epoch.
     pub has_marker: bool,
+    /// Its last batches in this epoch, the newest first.
+    pub window: [Option<Remembered>; WINDOW],
+}
+
+impl Producer {
+    /// Its last batches in this epoch, the newest first.
+    pub fn batches(&self) -> impl Iterator<Item = &Remembered> {
+        self.window.iter().flatten()
+    }
 }
 
 /// One partition.
@@ -51,6 +78,8 @@ pub struct Ghost {
     pub producers: BTreeMap<ProducerId, Producer>,
     /// Producers whose last batch was deleted: their state may be gone.
     pub forgettable: BTreeSet<ProducerId>,
+    /// Producers that were in the replica's memory in this life, with a committed batch.
+    pub known: BTreeSet<ProducerId>,
     /// The end of what had an offset when a write or sync failed in this life: nothing beyond is acknowledged.
     pub failed_from: Option<Offset>,
     /// The highest epoch of a batch.
@@ -76,14 +105,15 @@ impl Ghost {
             canon_producers: BTreeMap::new(),
             producers: BTreeMap::new(),
             forgettable: BTreeSet::new(),
+            known: BTreeSet::new(),
             failed_from: None,
             last_epoch: -1,
         }
     }
 
-    /// Adds a batch at the end.
-    pub fn push(&mut self, batch: Batch) {
-        remember(&mut self.producers, &batch);
+    /// Adds a batch at the end, at this time.
+    pub fn push(&mut self, batch: Batch, at: u64) {
+        remember(&mut self.producers, &batch, at);
         self.assigned_end = batch.end();
         self.last_epoch = self.last_epoch.max(batch.leader_epoch);
         self.log.insert(batch.base_offset, batch);
@@ -113,15 +143,21 @@ impl Ghost {
 
     /// These producers' state is what the log tells; a producer of which nothing is left may go on anywhere.
     fn replay(&mut self, producer_ids: BTreeSet<ProducerId>) {
+        let mut times = BTreeMap::new();
         for producer_id in &producer_ids {
-            self.producers.remove(producer_id);
+            let known = self.producers.remove(producer_id);
+            let known = known.iter().flat_map(Producer::batches);
+            times.extend(known.map(|batch| (batch.base_offset, batch.at)));
             self.canon_producers.remove(producer_id);
         }
+        // What lies before those of which the time is known came before them.
+        let oldest = times.values().min().copied().unwrap_or(0);
         for batch in self.log.values() {
             if producer_ids.contains(&batch.producer_id) {
-                remember(&mut self.producers, batch);
+                let at = times.get(&batch.base_offset).copied().unwrap_or(oldest);
+                remember(&mut self.producers, batch, at);
                 if batch.end() <= self.canon_end {
-                    remember(&mut self.canon_producers, batch);
+                    remember(&mut self.canon_producers, batch, at);
                 }
             }
         }
@@ -196,26 +232,38 @@ impl Ghost {
     }
 }
 
-/// Tells `producers` of one more batch.
-pub fn remember(producers: &mut BTreeMap<ProducerId, Producer>, batch: &Batch) {
+/// Tells `producers` of one more batch, which got its offsets at this time.
+pub fn remember(producers: &mut BTreeMap<ProducerId, Producer>, batch: &Batch, at: u64) {
     if batch.producer_id < 0 {
         return;
     }
     let before = producers.get(&batch.producer_id);
     let had_marker = before.is_some_and(|producer| producer.has_marker);
+    let same_epoch = before.filter(|producer| producer.epoch == batch.producer_epoch);
+    let mut window = same_epoch.map_or([None; WINDOW], |producer| producer.window);
     let producer = if batch.is_control {
         Producer {
             epoch: batch.producer_epoch,
             last_sequence: before.map_or(-1, |producer| producer.last_sequence),
             last_offset: before.map_or(-1, |producer| producer.last_offset),
             has_marker: true,
+            window,
         }
     } else {
+        window.rotate_right(1);
+        window[0] = Some(Remembered {
+            base_sequence: batch.base_sequence,
+            last_sequence: batch.last_sequence(),
+            base_offset: batch.base_offset,
+            last_offset: batch.last_offset,
+            at,
+        });
         Producer {
             epoch: batch.producer_epoch,
             last_sequence: batch.last_sequence(),
             last_offset: batch.last_offset,
             has_marker: had_marker,
+            window,
         }
     };
     producers.insert(batch.producer_id, producer);

@@ -1,7 +1,7 @@
 //! S32, S33, S34: a coordinator keeps what it acknowledged, and serves only when it knows all.
 
 use super::State;
-use super::events::{CoordinatorSeen, Death, GroupSeen, OffsetCommitted};
+use super::events::{CommitBegun, CoordinatorSeen, Death, GroupSeen, OffsetCommitted};
 use crate::checkers::CheckerId;
 use crate::history::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,12 @@ pub struct Groups {
     generations: BTreeMap<String, (i32, LeaderEpoch, i32)>,
     /// Coordinators by partition of the offsets topic: whether they serve, and in which epoch.
     coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
+    /// The generation in which a group was last stable, with its coordinator: that is in the log.
+    stable: BTreeMap<String, (i32, i32)>,
+    /// Since when a group has members, in nanoseconds of the run.
+    members_since: BTreeMap<String, u64>,
+    /// Offsets that were there when a group was last seen with members who read them.
+    read: BTreeSet<(String, Key)>,
     registers: BTreeMap<(String, Key), Register>,
     /// Whether a loss of power may have taken commits since.
     may_have_lost: bool,
@@ -24,8 +30,8 @@ pub struct Groups {
 struct Register {
     /// The last acknowledged one, and those that were under way together with it: answers may overtake each other.
     acked: BTreeSet<Offset>,
-    /// Commits that began and were not answered, with the event: each may be there.
-    begun: Vec<(Offset, u32)>,
+    /// Commits that began and were not answered: each may be there.
+    begun: Vec<Begun>,
     /// The event of the last answer.
     answered: u32,
     /// Whether beginnings are told at all: without them nothing can be judged.
@@ -34,61 +40,139 @@ struct Register {
     superseded: BTreeSet<Offset>,
 }
 
+/// A commit that has come to the coordinator.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    offset: Offset,
+    generation: i32,
+    /// The group's generation at that moment, -1 if unknown.
+    current: i32,
+    /// Whether the coordinator served at that moment.
+    was_served: bool,
+    /// The event, and its time.
+    number: u32,
+    at: u64,
+}
+
+/// Whether a refusal with this says that nothing was kept and nothing will be.
+fn is_definite(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::IllegalGeneration
+            | ErrorCode::UnknownMemberId
+            | ErrorCode::RebalanceInProgress
+            | ErrorCode::FencedInstanceId
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::OffsetMetadataTooLarge
+            | ErrorCode::GroupIdNotFound
+    )
+}
+
 impl Groups {
     /// A node died: coordinators have to load again.
     pub fn died(&mut self, death: Death, commits_are_replicated: bool) {
         self.coordinators.clear();
         self.generations.clear();
+        self.members_since.clear();
+        self.read.clear();
         if death == Death::Power && commits_are_replicated {
             self.registers.clear();
+            self.stable.clear();
             self.may_have_lost = true;
         }
     }
 }
 
 impl State {
-    pub(super) fn commit_begun(&mut self, group: &str, key: Key, offset: Offset) {
+    pub(super) fn commit_begun(&mut self, begins: &CommitBegun) {
+        let (group, key) = (&begins.group, begins.key);
+        let current = self.current_generation(group);
+        let coordinator = self.groups.coordinators.get(&begins.coordinator);
+        let was_served = coordinator.is_some_and(|(is_serving, _)| *is_serving);
         let registers = &mut self.groups.registers;
-        let register = registers.entry((group.to_owned(), key)).or_default();
-        register.begun.push((offset, self.number));
+        let register = registers.entry((group.clone(), key)).or_default();
+        register.begun.push(Begun {
+            offset: begins.offset,
+            generation: begins.generation,
+            current,
+            was_served,
+            number: self.number,
+            at: self.now,
+        });
         register.is_watched = true;
+    }
+
+    fn current_generation(&self, group: &str) -> i32 {
+        let known = self.groups.generations.get(group);
+        known.map_or(-1, |group| group.2)
     }
 
     pub(super) fn offset_committed(&mut self, committed: &OffsetCommitted) {
         let (group, key) = (&committed.group, committed.key);
-        if committed.error != ErrorCode::None || self.is_gone(key, "an offset was committed") {
+        let current = self.current_generation(group);
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.clone(), key)).or_default();
+        let at = register.begun.iter().position(|begun| {
+            (begun.offset, begun.generation) == (committed.offset, committed.generation)
+        });
+        if committed.error != ErrorCode::None {
+            if is_definite(committed.error) {
+                at.map(|at| register.begun.remove(at));
+            }
             return;
         }
+        let begun = at.map(|at| register.begun.remove(at)).unwrap_or(Begun {
+            offset: committed.offset,
+            generation: committed.generation,
+            current,
+            was_served: false,
+            number: self.number,
+            at: 0,
+        });
+        if self.is_gone(key, "an offset was committed") {
+            return;
+        }
+        self.judge_commit(committed, begun);
+        let registers = &mut self.groups.registers;
+        let register = registers.entry((group.clone(), key)).or_default();
+        if begun.number > register.answered {
+            register.superseded.append(&mut register.acked);
+        }
+        register.answered = self.number;
+        register.acked.insert(committed.offset);
+        register.superseded.remove(&committed.offset);
+    }
+
+    /// What was when the commit came counts, too: a later generation, or the end of the term, does not take back what
+    /// was accepted then.
+    fn judge_commit(&mut self, committed: &OffsetCommitted, begun: Begun) {
+        let group = &committed.group;
         let serves = self.groups.coordinators.get(&committed.coordinator);
         let is_serving = serves.is_none_or(|(is_serving, _)| *is_serving);
-        self.demand(is_serving, CheckerId::S34, group, || {
-            "a commit was acknowledged by a coordinator that does not serve".to_owned()
-        });
-        let current = self
-            .groups
-            .generations
-            .get(group)
-            .map_or(-1, |group| group.2);
-        let generation = committed.generation;
+        self.demand(
+            is_serving || begun.was_served,
+            CheckerId::S34,
+            group,
+            || "a commit was acknowledged by a coordinator that does not serve".to_owned(),
+        );
+        let (generation, current) = (committed.generation, begun.current);
         self.demand(
             generation < 0 || generation >= current,
             CheckerId::S33,
             group,
             || format!("a commit of generation {generation} was accepted in generation {current}"),
         );
-        let registers = &mut self.groups.registers;
-        let register = registers.entry((group.clone(), key)).or_default();
-        let at = register
-            .begun
-            .iter()
-            .position(|begun| begun.0 == committed.offset);
-        let began = at.map_or(self.number, |at| register.begun.remove(at).1);
-        if began > register.answered {
-            register.superseded.append(&mut register.acked);
-        }
-        register.answered = self.number;
-        register.acked.insert(committed.offset);
-        register.superseded.remove(&committed.offset);
+        self.outsider(committed, begun);
+    }
+
+    /// While a group has members, only they commit.
+    fn outsider(&mut self, committed: &OffsetCommitted, begun: Begun) {
+        let since = self.groups.members_since.get(&committed.group).copied();
+        let had_members = since.is_some_and(|since| since < begun.at);
+        let is_outside = committed.generation < 0 && had_members;
+        self.demand(!is_outside, CheckerId::S33, &committed.group, || {
+            "somebody without a generation committed, though the group has members".to_owned()
+        });
     }
 
     pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
@@ -104,8 +188,27 @@ impl State {
         if !seen.is_serving {
             return;
         }
+        let is_there = |name: &String| seen.groups.iter().any(|group| group.group == *name);
+        let groups = &mut self.groups;
+        groups
+            .stable
+            .retain(|name, (by, _)| *by != seen.partition || is_there(name));
         for group in &seen.groups {
             self.group(seen, group);
+        }
+    }
+
+    /// A stable group's generation is in the log: it never goes back, whoever loads it.
+    fn stable(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) {
+        let name = &seen.group;
+        let stable = self.groups.stable.get(name).map_or(-1, |stable| stable.1);
+        let generation = seen.generation;
+        self.demand(generation >= stable, CheckerId::S33, name, || {
+            format!("its generation is {generation}; it was stable in {stable}")
+        });
+        if seen.is_stable {
+            let now = (by.partition, generation);
+            self.groups.stable.insert(name.clone(), now);
         }
     }
 
@@ -115,6 +218,7 @@ impl State {
         let before = self.groups.generations.insert(name.clone(), now);
         let same_term = before.filter(|before| (before.0, before.1) == (now.0, now.1));
         let before = same_term.map_or(-1, |before| before.2);
+        self.stable(by, seen);
         // A group that was removed begins anew.
         let is_new = seen.generation <= 1;
         self.demand(
@@ -141,6 +245,32 @@ impl State {
             }
         }
         self.offsets(seen);
+        if seen.has_members {
+            let since = self.groups.members_since.entry(name.clone());
+            since.or_insert(self.now);
+        } else {
+            self.groups.members_since.remove(name);
+        }
+    }
+
+    /// What members read does not expire: notes it, and what of it is gone.
+    fn expired(&mut self, seen: &GroupSeen) -> Vec<String> {
+        let is_read = |key: &Key| seen.has_members && seen.subscribed.contains(&key.topic);
+        let of_group = |(group, _): &&(String, Key)| *group == seen.group;
+        let known = &self.groups.read;
+        let is_there = |key: &Key| seen.offsets.iter().any(|(there, _)| there == key);
+        let gone: Vec<String> = known
+            .iter()
+            .filter(of_group)
+            .map(|(_, key)| key)
+            .filter(|key| is_read(key) && !is_there(key) && !self.may_be_gone(key.topic))
+            .map(|key| format!("{key} has expired, though members read it"))
+            .collect();
+        self.groups.read.retain(|(group, _)| *group != seen.group);
+        let there = seen.offsets.iter().map(|(key, _)| *key).filter(is_read);
+        let there = there.map(|key| (seen.group.clone(), key));
+        self.groups.read.extend(there);
+        gone
     }
 
     /// What lies in memory is the last acknowledged commit, or one that nobody has been told of yet.
@@ -152,7 +282,7 @@ impl State {
             partition: i32::MIN,
         };
         let from = (seen.group.clone(), lowest);
-        let mut wrong = Vec::new();
+        let mut wrong = self.expired(seen);
         let mut looked = 0;
         for ((group, key), register) in self.groups.registers.range(from..) {
             if *group != seen.group {
@@ -160,12 +290,12 @@ impl State {
             }
             let acked = &register.acked;
             let is_judged = register.is_watched && !acked.is_empty();
-            if !is_judged || self.deleted.contains(&key.topic) {
+            if !is_judged || self.may_be_gone(key.topic) {
                 continue;
             }
             looked += 1;
             let may_be = |told: &Offset| {
-                acked.contains(told) || register.begun.iter().any(|begun| begun.0 == *told)
+                acked.contains(told) || register.begun.iter().any(|begun| begun.offset == *told)
             };
             match offsets.get(key) {
                 Some(told) if may_be(told) => {}

@@ -23,7 +23,7 @@ use std::fmt::Display;
 use types::Uuid;
 
 pub use events::{
-    Asked, Batch, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
     OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent,
 };
 
@@ -34,8 +34,8 @@ pub struct Settings {
     pub classes: BTreeMap<Key, Durability>,
     /// Producers may be forgotten because of their age.
     pub producers_expire: bool,
-    /// Producers may start at any sequence.
-    pub sequences_start_anywhere: bool,
+    /// Sequences beside 0 at which producers begin.
+    pub first_sequences: BTreeSet<i32>,
     /// Committed offsets may be forgotten because of their age, or with their group.
     pub offsets_expire: bool,
     /// The offsets topic is of class *replicated*: a loss of power may take commits.
@@ -53,6 +53,8 @@ pub struct State {
     now: u64,
     partitions: BTreeMap<Key, Ghost>,
     deleted: BTreeSet<Uuid>,
+    /// The topics that exist, if anybody told.
+    topics: Option<BTreeSet<Uuid>>,
     excused: BTreeMap<Key, Vec<Excused>>,
     producer_ids: BTreeSet<(i64, i16)>,
     images: BTreeMap<u64, u64>,
@@ -94,12 +96,13 @@ impl State {
                 producer_id,
                 producer_epoch,
             } => self.producer_id_given(*producer_id, *producer_epoch),
-            Event::CommitBegun { group, key, offset } => self.commit_begun(group, *key, *offset),
+            Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
             Event::Coordinator(seen) => self.coordinator(seen),
             Event::Quorum(seen) => self.quorum(seen),
             Event::ImageSeen { node, offset, hash } => self.image_seen(*node, *offset, *hash),
             Event::SnapshotSeen { offset, hash, .. } => self.snapshot_seen(*offset, *hash),
+            Event::TopicsSeen { topics } => self.topics = Some(topics.clone()),
             Event::TopicDeleted { topic } => {
                 self.deleted.insert(*topic);
                 self.partitions.retain(|key, _| key.topic != *topic);
@@ -145,13 +148,19 @@ impl State {
         is_gone
     }
 
+    /// Whether the topic may be there no more, so that what is kept of it goes.
+    fn may_be_gone(&self, topic: Uuid) -> bool {
+        let is_missing = |topics: &BTreeSet<Uuid>| !topics.contains(&topic);
+        self.deleted.contains(&topic) || self.topics.as_ref().is_some_and(is_missing)
+    }
+
     fn looked(&mut self, checker: CheckerId) {
         self.report.looked(checker, 1);
     }
 
     fn find(&mut self, checker: CheckerId, object: impl Display, message: String) {
         self.report
-            .find(checker, object, message, vec![self.number]);
+            .find_at(self.now, checker, object, message, vec![self.number]);
     }
 
     /// Finds unless `holds`.

@@ -1,17 +1,18 @@
 //! S14, S16, S17: what is remembered of producers is what the log says.
 
 use super::State;
-use super::events::{Batch, ReplicaSeen};
-use super::ghost::remember;
+use super::events::{Batch, Produced, ReplicaSeen};
+use super::ghost::{Producer, Remembered, remember};
 use crate::checkers::CheckerId;
 use crate::history::Key;
-use types::{ProducerEpoch, ProducerId};
+use types::{Offset, ProducerEpoch, ProducerId};
 
 impl State {
     /// A batch is committed: its sequence must go on where its producer's last one ended.
     pub(super) fn sequence(&mut self, key: Key, batch: &Batch) {
-        let anywhere = self.settings.sequences_start_anywhere;
+        let is_start = self.settings.first_sequences.contains(&batch.base_sequence);
         let expires = self.settings.producers_expire;
+        let now = self.now;
         let ghost = self.ghost(key);
         let producer_id = batch.producer_id;
         if producer_id < 0 {
@@ -19,14 +20,14 @@ impl State {
         }
         let before = ghost.canon_producers.get(&producer_id).copied();
         let is_forgotten = ghost.forgettable.remove(&producer_id) || expires;
-        remember(&mut ghost.canon_producers, batch);
+        remember(&mut ghost.canon_producers, batch, now);
         if batch.is_control {
             return;
         }
         let (epoch, sequence) = (batch.producer_epoch, batch.base_sequence);
         let object = format!("{key} producer {producer_id}");
         let Some(before) = before else {
-            let may_start = sequence == 0 || anywhere || is_forgotten;
+            let may_start = sequence == 0 || is_start || is_forgotten;
             self.demand(may_start, CheckerId::S14, object, || {
                 format!(
                     "its first batch, at {}, has sequence {sequence}",
@@ -44,7 +45,7 @@ impl State {
         let next = before.last_sequence.wrapping_add(1) & 0x7fff_ffff;
         let goes_on = match epoch == before.epoch {
             true => sequence == next || before.last_sequence < 0,
-            false => sequence == 0 || anywhere,
+            false => sequence == 0,
         };
         self.demand(goes_on || is_forgotten, CheckerId::S14, object, || {
             format!(
@@ -68,7 +69,20 @@ impl State {
             return;
         }
         let mut wrong = Vec::new();
+        for producer_id in &ghost.known {
+            if !expires && !told.iter().any(|one| one.producer_id == *producer_id) {
+                wrong.push(format!(
+                    "{producer_id} is forgotten in the middle of a life"
+                ));
+            }
+        }
         for producer in told {
+            if producer
+                .last_offset
+                .is_some_and(|last| last < seen.high_watermark)
+            {
+                ghost.known.insert(producer.producer_id);
+            }
             let by_log = ghost.producers.get(&producer.producer_id);
             let is_same = by_log.is_some_and(|by_log| {
                 by_log.has_marker
@@ -81,6 +95,10 @@ impl State {
             let is_deleted = by_log.is_some_and(|by_log| by_log.last_offset < seen.log_start);
             if !is_same && !is_unknown && !is_deleted {
                 wrong.push(format!("{producer:?}, the log says {by_log:?}"));
+            }
+            if is_same && let (Some(window), Some(by_log)) = (&producer.window, by_log) {
+                let missing = missing(window, by_log, seen.log_start);
+                wrong.extend(missing.map(|missing| format!("{producer:?}: {missing}")));
             }
         }
         for (producer_id, by_log) in &ghost.producers {
@@ -100,6 +118,46 @@ impl State {
         }
     }
 
+    /// A batch was refused as out of order: it is neither one of the last that are in the log, nor the next one.
+    pub(super) fn out_of_order(&mut self, produced: &Produced) {
+        let expires = self.settings.producers_expire;
+        let now = self.now;
+        let (key, batch) = (produced.key, &produced.batch);
+        let ghost = self.ghost(key);
+        let is_forgotten = expires || ghost.forgettable.contains(&batch.producer_id);
+        let Some(producer) = ghost.producers.get(&batch.producer_id).copied() else {
+            return;
+        };
+        if is_forgotten || ghost.died.is_some() || producer.epoch != batch.producer_epoch {
+            return;
+        }
+        // It was judged at some time after this: the node's clock may be faster or slower.
+        let waited = produced.waited_nanos;
+        let asked = now.saturating_sub(waited + waited / 20 + 1_000_000);
+        let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
+        let mut there = producer
+            .batches()
+            .filter(|one| one.at < asked && one.base_offset >= log_start);
+        let is_repeated = |one: &&Remembered| {
+            one.base_sequence == batch.base_sequence && one.last_sequence == batch.last_sequence()
+        };
+        let next = producer.last_sequence.wrapping_add(1) & 0x7fff_ffff;
+        let is_next = !producer.has_marker
+            && batch.base_sequence == next
+            && producer.window[0].is_some_and(|last| last.at < asked);
+        let repeated = there.find(is_repeated);
+        let object = format!("{key} producer {}", batch.producer_id);
+        self.demand(repeated.is_none(), CheckerId::S14, &object, || {
+            let base = repeated.map_or(-1, |one| one.base_offset);
+            let sequence = batch.base_sequence;
+            format!("sequence {sequence} was refused as out of order; it lies at {base}")
+        });
+        self.demand(!is_next, CheckerId::S14, &object, || {
+            let (sequence, last) = (batch.base_sequence, producer.last_sequence);
+            format!("sequence {sequence} was refused as out of order; it follows {last}")
+        });
+    }
+
     pub(super) fn producer_id_given(
         &mut self,
         producer_id: ProducerId,
@@ -111,4 +169,15 @@ impl State {
             format!("epoch {producer_epoch} was handed out a second time")
         });
     }
+}
+
+/// What a replica's window of a producer lacks of the last batches that are in the log, in words.
+fn missing(window: &[(i32, Offset)], by_log: &Producer, log_start: Offset) -> Option<String> {
+    if !window.windows(2).all(|pair| pair[0].1 < pair[1].1) {
+        return Some("its batches are out of order".to_owned());
+    }
+    // What lies below the log start need not have survived a restart.
+    let mut there = by_log.batches().filter(|one| one.base_offset >= log_start);
+    let lost = there.find(|one| !window.contains(&(one.last_sequence, one.last_offset)))?;
+    Some(format!("it lacks the batch at {}", lost.base_offset))
 }

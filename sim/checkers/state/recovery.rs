@@ -104,6 +104,13 @@ impl State {
         };
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;
+        // A loss of power may bring back the names of segments that retention took.
+        let may_go_back = recovered.death == Death::Power;
+        let is_kept = recovered.log_start >= log_start || may_go_back;
+        self.demand(is_kept, CheckerId::S31, key, || {
+            let start = recovered.log_start;
+            format!("the log starts at {start} after a restart; it started at {log_start} before")
+        });
         self.demand(end >= promised.min(appended), CheckerId::S13, key, || {
             format!(
                 "the log ends at {end} after a {:?}; {promised} was promised",
@@ -126,6 +133,7 @@ impl State {
             ghost.survived = None;
             ghost.settled = (0, 0, 0);
             ghost.failed_from = None;
+            ghost.known.clear();
             ghost.log_starts.clear();
         }
     }

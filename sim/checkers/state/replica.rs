@@ -38,7 +38,8 @@ impl State {
                 batch.leader_epoch
             )
         });
-        self.ghost(key).push(batch);
+        let now = self.now;
+        self.ghost(key).push(batch, now);
     }
 
     pub(super) fn replica(&mut self, seen: &ReplicaSeen) {

@@ -77,6 +77,7 @@ fn producer(last_sequence: i32, last_offset: Offset) -> ProducerSeen {
         producer_epoch: 0,
         last_sequence: Some(last_sequence),
         last_offset: Some(last_offset),
+        window: None,
     }
 }
 
@@ -162,6 +163,7 @@ impl Told {
             batch,
             sent,
             result: Ok(offset),
+            waited_nanos: 0,
         }));
     }
 

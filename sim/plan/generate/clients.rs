@@ -93,6 +93,10 @@ fn client(id: u32, role: Role, draw: &mut Draw) -> ClientPlan {
             client.idempotent = id == 0 || draw.percent(60);
             if !client.idempotent {
                 client.acks = draw.pick(&[-1, -1, 1, 0]);
+            } else if draw.one_in(4) {
+                // Its sequences wrap around on the way.
+                let first = i32::MAX - draw.small(0, 60) as i32;
+                set("first_sequence", first.into());
             }
         }
         Role::Reader | Role::Member => {
@@ -186,6 +190,9 @@ impl Script<'_> {
         let mut names: Vec<String> = self.topics.iter().map(|topic| topic.name.clone()).collect();
         if names.len() > 1 && self.draw.one_in(3) {
             names.pop();
+        }
+        if self.draw.one_in(4) {
+            names.push(self.draw.pick(&PASSING_TOPICS).to_string());
         }
         Operation::Subscribe(names)
     }
@@ -289,8 +296,9 @@ impl Script<'_> {
                 topic: self.draw.choose(self.topics).name.clone(),
                 more: 1,
             },
-            8 | 9 => self.delete_records(),
-            10..=12 => self.alter(),
+            8..=10 => self.delete_records(),
+            11..=13 => self.alter(),
+            14 => self.commit_for(),
             _ => self.offsets(),
         }
     }
@@ -299,10 +307,32 @@ impl Script<'_> {
     fn delete_records(&mut self) -> Operation {
         let index = self.draw.between(1, self.topics.len() as u64 - 1) as usize;
         let topic = &self.topics[index];
+        let percent = match self.draw.between(0, 2) {
+            0 => 100,
+            _ => self.draw.between(0, 99) as u8,
+        };
+        if self.draw.one_in(4) {
+            return Operation::DeleteRecords {
+                topic: self.draw.pick(&PASSING_TOPICS).to_string(),
+                partition: 0,
+                percent,
+            };
+        }
         Operation::DeleteRecords {
             topic: topic.name.clone(),
             partition: self.draw.between(0, topic.partitions as u64 - 1) as i32,
-            percent: self.draw.between(0, 100) as u8,
+            percent,
+        }
+    }
+
+    /// For a group that may have members, who do not know of it.
+    fn commit_for(&mut self) -> Operation {
+        let (topic, partition) = self.place();
+        Operation::CommitFor {
+            group: self.draw.pick(&["g0", "g0", "g1"]).to_owned(),
+            topic,
+            partition,
+            offset: self.draw.small(0, 100) as i64,
         }
     }
 

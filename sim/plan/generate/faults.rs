@@ -66,24 +66,85 @@ pub(super) fn generate(seed: u64, profile: Profile, plan: &Plan) -> Vec<FaultPla
             kinds
         }
     };
+    // Some kinds come more often: what needs the same trouble twice is else never seen.
+    let favourites = [draw.pick(&kinds), draw.pick(&kinds)];
     let count = draw.between(5, 12);
     let mut faults: Vec<FaultPlan> = (0..count)
-        .map(|index| {
-            let kind = draw.pick(&kinds);
+        .flat_map(|index| {
+            let kind = match draw.one_in(3) {
+                true => draw.pick(&favourites),
+                false => draw.pick(&kinds),
+            };
             let mut own = Draw::new(seed, &format!("plan fault {index}"));
-            one(kind, plan, &mut own)
+            let first = one(kind, plan, &mut own);
+            let mut next = followers(kind, &first, &mut own);
+            next.retain(|fault| start_ms(fault) < plan.duration_ms);
+            next.insert(0, first);
+            next
         })
         .collect();
-    faults.sort_by_key(|fault| match &fault.when {
+    faults.sort_by_key(start_ms);
+    faults
+}
+
+/// When a fault comes at the earliest.
+fn start_ms(fault: &FaultPlan) -> u64 {
+    match &fault.when {
         When::AtMs(at_ms) => *at_ms,
         When::Event(event) => event.after_ms,
-    });
-    faults
+    }
+}
+
+/// What often comes soon after a fault, because only both together show whether its effects are borne: what a disk
+/// lost is seen by the next start, and a client whose answer is lost asks again.
+fn followers(kind: Kind, first: &FaultPlan, draw: &mut Draw) -> Vec<FaultPlan> {
+    let node = "broker-1".to_owned();
+    let at = |after_ms: u64, for_ms: u64, fault: Fault| FaultPlan {
+        when: When::AtMs(start_ms(first) + after_ms),
+        for_ms,
+        fault,
+    };
+    let mut next = Vec::new();
+    match (kind, &first.fault) {
+        (Kind::DiskError | Kind::NoSpace | Kind::DiskFull | Kind::Damage, _) if draw.one_in(2) => {
+            let after_ms = draw.small(100, 15_000);
+            let for_ms = draw.small(200, 2_000);
+            let fault = match draw.between(0, 2) {
+                0 => Fault::CleanStop { node },
+                1 => Fault::Kill { node },
+                _ => Fault::PowerLoss {
+                    node,
+                    survival: survival(draw),
+                },
+            };
+            next.push(at(after_ms, for_ms, fault));
+        }
+        (Kind::Reset, Fault::Reset { a, b }) => {
+            for _ in 0..draw.between(1, 6) {
+                let (a, b) = (a.clone(), b.clone());
+                next.push(at(draw.small(20, 20_000), 0, Fault::Reset { a, b }));
+            }
+        }
+        // Who waits for the slow disk loses its connection meanwhile.
+        (Kind::Stall, Fault::Stall { .. }) => {
+            for client in 0..2 {
+                let (a, b) = (format!("client-{client}"), node.clone());
+                next.push(at(draw.small(20, 6_000), 0, Fault::Reset { a, b }));
+            }
+        }
+        _ => {}
+    }
+    next
 }
 
 fn one(kind: Kind, plan: &Plan, draw: &mut Draw) -> FaultPlan {
     let broker = format!("broker-{}", draw.choose(&plan.brokers).id);
-    let client = format!("client-{}", draw.choose(&plan.clients).id);
+    // The first two clients are producers, whose retries are worth most.
+    let client = match draw.one_in(3) {
+        true => draw.between(0, 1) as u32,
+        false => draw.choose(&plan.clients).id,
+    };
+    let client = format!("client-{client}");
     let at_ms = draw.between(3_000, plan.duration_ms * 9 / 10);
     let for_ms = draw.small(200, 10_000);
     let fault = match kind {
@@ -116,7 +177,7 @@ fn one(kind: Kind, plan: &Plan, draw: &mut Draw) -> FaultPlan {
         }
         Kind::ClockStep => Fault::ClockStep {
             node: broker,
-            by_ms: draw.pick(&[-600_000, -5_000, -100, 100, 5_000, 60_000, 600_000]),
+            by_ms: draw.pick(&[-600_000, -5_000, -100, 100, 5_000, 70_000, 90_000, 600_000]),
         },
         Kind::ClockDrift => Fault::ClockDrift {
             node: broker,

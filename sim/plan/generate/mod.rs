@@ -121,6 +121,10 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
     );
     set("auto.create.topics.enable", draw.one_in(2).to_string());
     if draw.one_in(3) {
+        set("offsets.retention.minutes", "1".into());
+        set("offsets.retention.check.interval.ms", "2000".into());
+    }
+    if draw.one_in(3) {
         set("log.preallocate", "true".into());
     }
     if draw.one_in(4) {
@@ -154,7 +158,7 @@ fn topic_configs(draw: &mut Draw, index: u64) -> BTreeMap<String, String> {
     };
     // The first topic keeps everything, flushed: what is acknowledged there is never excused.
     if index > 0 {
-        if draw.one_in(3) {
+        if draw.one_in(2) {
             set(
                 "flush.messages",
                 draw.pick(&["1000", "9223372036854775807", "5"]),
@@ -165,8 +169,8 @@ fn topic_configs(draw: &mut Draw, index: u64) -> BTreeMap<String, String> {
             );
         }
         match draw.between(0, 5) {
-            0 => set("retention.bytes", draw.pick(&["4096", "65536"])),
-            1 => set("retention.ms", draw.pick(&["5000", "30000"])),
+            0 | 1 => set("retention.bytes", draw.pick(&["1024", "4096", "65536"])),
+            2 => set("retention.ms", draw.pick(&["2000", "5000", "30000"])),
             _ => {}
         }
     }

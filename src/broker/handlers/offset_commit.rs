@@ -17,7 +17,7 @@ use protocol::messages::{OffsetCommitRequest, OffsetCommitResponse};
 use types::{ErrorCode, Offset, PartitionIndex, TopicPartition, Uuid};
 
 use super::group::{ask, expect_response, partition_of};
-use crate::observer::OffsetCommitAnswered;
+use crate::observer::{OffsetCommitAnswered, OffsetCommitBegins};
 use crate::server::authorizer::{Operation, Resource};
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
@@ -72,6 +72,9 @@ async fn commit_and_answer(
     mut response: OffsetCommitResponse,
 ) -> Outcome<OffsetCommitResponse> {
     let observed = Observed::of(context, &commit);
+    if let Some(observed) = &observed {
+        observed.show_begin(context, group_id);
+    }
     let asked: Vec<_> = commit
         .topics
         .iter()
@@ -133,6 +136,22 @@ impl Observed {
             generation_id: commit.generation_id,
             offsets: offsets.collect(),
         })
+    }
+
+    fn show_begin(&self, context: &RequestContext, group_id: &str) {
+        let Some(observer) = context.core.node.observer() else {
+            return;
+        };
+        let coordinator = partition_of(context, group_id).ok();
+        for (&partition, &offset) in &self.offsets {
+            observer.offset_commit_begins(&OffsetCommitBegins {
+                coordinator,
+                group_id,
+                generation_id: self.generation_id,
+                partition,
+                offset,
+            });
+        }
     }
 
     fn show(

@@ -333,12 +333,14 @@ impl Pending {
             return;
         };
         let observed = &self.observed[&place];
+        let waited = context.core.now().mono.since(context.now.mono);
         observer.produce_answered(&ProduceAnswered {
             partition: observed.partition,
             acks,
             header: &observed.header,
             sent: &observed.sent,
             result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
+            waited_nanos: waited.as_nanos() as u64,
         });
     }
 }

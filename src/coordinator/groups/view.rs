@@ -139,6 +139,11 @@ impl<'a> GroupView<'a> {
         self.0.members.values().map(MemberView)
     }
 
+    /// Whether its members consume the topic; while a consumer group's subscription is unknown, every topic counts.
+    pub fn is_subscribed_to(self, topic: &str) -> bool {
+        self.0.is_subscribed_to(topic)
+    }
+
     /// Member ids that were handed out and have not joined yet.
     pub fn pending_join_count(self) -> usize {
         self.0.pending_joins.len()

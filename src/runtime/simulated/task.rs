@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{executor, leaks};
 pub(crate) use super::join::JoinHandle;
+use super::{executor, leaks};
 
 /// The seed of a world whose maker did not choose one.
 const DEFAULT_SEED: u64 = 1;

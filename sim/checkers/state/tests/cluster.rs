@@ -1,6 +1,6 @@
 //! Groups, metadata, deleted topics.
 
-use super::super::{CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
+use super::super::{CommitBegun, CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
 use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
 use crate::history::story::key;
 use crate::history::{Acks, Key};
@@ -8,11 +8,17 @@ use types::{ErrorCode, Offset};
 
 impl Told {
     fn begin(&mut self, offset: Offset) {
-        self.event(Event::CommitBegun {
+        self.begin_in(1, offset);
+    }
+
+    fn begin_in(&mut self, generation: i32, offset: Offset) {
+        self.event(Event::CommitBegun(CommitBegun {
+            coordinator: 3,
             group: "g".into(),
+            generation,
             key: a(),
             offset,
-        });
+        }));
     }
 
     fn committed(&mut self, generation: i32, offset: Offset) {
@@ -39,8 +45,28 @@ impl Told {
             vec![GroupSeen {
                 group: "g".into(),
                 generation,
+                is_stable: false,
+                has_members: false,
+                subscribed: vec![],
                 owners: owners.iter().map(owner).collect(),
                 offsets: offsets.iter().map(|offset| (a(), *offset)).collect(),
+            }],
+        );
+    }
+
+    /// A stable group, whose members read `a`, has this offset, if any.
+    fn stable(&mut self, generation: i32, offset: Option<Offset>) {
+        self.coordinator(
+            1,
+            true,
+            vec![GroupSeen {
+                group: "g".into(),
+                generation,
+                is_stable: true,
+                has_members: true,
+                subscribed: vec![a().topic],
+                owners: vec![],
+                offsets: offset.map(|offset| (a(), offset)).into_iter().collect(),
             }],
         );
     }
@@ -178,15 +204,43 @@ fn committed_offsets_stay() {
     };
     tell_with(
         &settings,
-        &[(
-            "offsets expire",
-            |told| {
-                told.begin(5);
-                told.committed(1, 5);
-                told.group(1, &[]);
-            },
-            "",
-        )],
+        &[
+            (
+                "offsets expire",
+                |told| {
+                    told.begin(5);
+                    told.committed(1, 5);
+                    told.group(1, &[]);
+                },
+                "",
+            ),
+            (
+                "while members read",
+                |told| {
+                    told.stable(1, Some(5));
+                    told.stable(1, None);
+                },
+                "S32",
+            ),
+            (
+                "before members came",
+                |told| {
+                    told.group(1, &[5]);
+                    told.stable(1, None);
+                },
+                "",
+            ),
+            (
+                "with their topic",
+                |told| {
+                    told.stable(1, Some(5));
+                    let topics = Default::default();
+                    told.event(Event::TopicsSeen { topics });
+                    told.stable(1, None);
+                },
+                "",
+            ),
+        ],
     );
 }
 
@@ -207,6 +261,35 @@ fn groups_go_forward() {
                 told.group(4, &[]);
                 told.dies(Death::Kill);
                 told.group(3, &[]);
+            },
+            "",
+        ),
+        (
+            "a generation goes back behind one that was stable",
+            |told| {
+                told.stable(4, None);
+                told.group(5, &[]);
+                told.dies(Death::Kill);
+                told.group(3, &[]);
+            },
+            "S33",
+        ),
+        (
+            "a generation goes back to one that was stable",
+            |told| {
+                told.stable(4, None);
+                told.group(5, &[]);
+                told.dies(Death::Kill);
+                told.group(4, &[]);
+            },
+            "",
+        ),
+        (
+            "a stable group was removed",
+            |told| {
+                told.stable(4, None);
+                told.coordinator(1, true, vec![]);
+                told.group(0, &[]);
             },
             "",
         ),
@@ -237,9 +320,46 @@ fn groups_go_forward() {
             "S33",
         ),
         (
+            "a commit that came after its generation",
+            |told| {
+                told.group(4, &[]);
+                told.begin_in(3, 5);
+                told.committed(3, 5);
+            },
+            "S33",
+        ),
+        (
+            "a commit whose generation ended before it was in the log",
+            |told| {
+                told.group(3, &[]);
+                told.begin_in(3, 5);
+                told.group(4, &[]);
+                told.committed(3, 5);
+            },
+            "",
+        ),
+        (
             "a commit without membership",
             |told| {
                 told.group(4, &[]);
+                told.committed(-1, 5);
+            },
+            "",
+        ),
+        (
+            "a commit without membership, though there are members",
+            |told| {
+                told.stable(4, None);
+                told.begin(5);
+                told.committed(-1, 5);
+            },
+            "S33",
+        ),
+        (
+            "a commit without membership, begun before there were members",
+            |told| {
+                told.begin(5);
+                told.stable(4, None);
                 told.committed(-1, 5);
             },
             "",
@@ -251,6 +371,16 @@ fn groups_go_forward() {
                 told.committed(-1, 5);
             },
             "S34",
+        ),
+        (
+            "accepted, and then the coordinator stopped serving",
+            |told| {
+                told.coordinator(2, true, vec![]);
+                told.begin_in(-1, 5);
+                told.coordinator(3, false, vec![]);
+                told.committed(-1, 5);
+            },
+            "",
         ),
         (
             "a coordinator's epoch goes back",

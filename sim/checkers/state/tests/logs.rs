@@ -1,8 +1,9 @@
 //! Logs and producers.
 
-use super::super::events::Batch;
-use super::{Death, Event, Settings, batch, numbered, producer, tell, tell_with};
+use super::super::events::{Batch, Produced, ProducerSeen, Sent};
+use super::{Death, Event, SECOND, Settings, Told, a, batch, numbered, producer, tell, tell_with};
 use crate::history::Acks;
+use types::ErrorCode;
 
 #[test]
 fn a_log_is_in_order() {
@@ -313,7 +314,7 @@ fn sequences_after_deletions_restarts_and_retries() {
 #[test]
 fn sequences_wrap() {
     let settings = Settings {
-        sequences_start_anywhere: true,
+        first_sequences: [i32::MAX - 1].into(),
         ..Settings::default()
     };
     tell_with(
@@ -349,6 +350,101 @@ fn sequences_wrap() {
             ),
         ],
     );
+}
+
+/// Six batches of one record; these are known.
+fn window(told: &mut Told, known: &[i32]) {
+    for sequence in 0..6 {
+        let offset = i64::from(sequence);
+        told.append(numbered(offset, offset, sequence));
+    }
+    let known = known.iter().map(|&sequence| (sequence, sequence.into()));
+    let window = Some(known.collect());
+    told.step(|seen| {
+        seen.assigned_end = 6;
+        seen.producers = Some(vec![ProducerSeen {
+            window,
+            ..producer(5, 5)
+        }]);
+    });
+}
+
+/// A batch is refused as out of order, so many seconds after it came.
+fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
+    told.event(Event::Produced(Produced {
+        node: 1,
+        key: a(),
+        acks: Acks::All,
+        batch,
+        sent: Sent {
+            crc: batch.crc,
+            attributes: batch.attributes,
+        },
+        result: Err(ErrorCode::OutOfOrderSequenceNumber),
+        waited_nanos: seconds * SECOND,
+    }));
+}
+
+#[test]
+fn what_is_in_order_is_not_refused() {
+    tell(&[
+        (
+            "a gap",
+            |told| {
+                told.append(numbered(0, 1, 0));
+                refuse(told, numbered(0, 0, 3), 0);
+            },
+            "",
+        ),
+        (
+            "the next one",
+            |told| {
+                told.append(numbered(0, 1, 0));
+                refuse(told, numbered(0, 0, 2), 0);
+            },
+            "S14",
+        ),
+        (
+            "the next one, which came before the one before it",
+            |told| {
+                told.append(numbered(0, 1, 0));
+                refuse(told, numbered(0, 0, 2), 5);
+            },
+            "",
+        ),
+        (
+            "a repeated one among the last five",
+            |told| {
+                for offset in 0..5 {
+                    told.append(numbered(offset, offset, offset as i32));
+                }
+                refuse(told, numbered(0, 0, 0), 0);
+            },
+            "S14",
+        ),
+        (
+            "a repeated one before the last five",
+            |told| {
+                for offset in 0..6 {
+                    told.append(numbered(offset, offset, offset as i32));
+                }
+                refuse(told, numbered(0, 0, 0), 0);
+            },
+            "",
+        ),
+        (
+            "the next one, of another epoch",
+            |told| {
+                told.append(numbered(0, 1, 0));
+                let batch = Batch {
+                    producer_epoch: 1,
+                    ..numbered(0, 0, 2)
+                };
+                refuse(told, batch, 0);
+            },
+            "",
+        ),
+    ]);
 }
 
 #[test]
@@ -396,6 +492,44 @@ fn producers_are_what_the_log_says() {
                 told.restart(Death::Power, None, 5);
                 told.step(|seen| seen.producers = Some(vec![producer(9, 9)]));
             },
+            "S16",
+        ),
+        (
+            "forgotten in the middle of a life, though it may be gone after the next",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.commit(5);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+                told.step(|seen| seen.log_start = 5);
+                told.step(|seen| seen.producers = Some(vec![]));
+            },
+            "S16",
+        ),
+        (
+            "forgotten with its records, by a restart",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.commit(5);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+                told.step(|seen| (seen.log_start, seen.producers) = (5, None));
+                told.restart(Death::Kill, None, 5);
+                told.step(|seen| seen.producers = Some(vec![]));
+            },
+            "",
+        ),
+        (
+            "the last five batches are known",
+            |told| window(told, &[1, 2, 3, 4, 5]),
+            "",
+        ),
+        (
+            "a batch among the last five is not known",
+            |told| window(told, &[1, 2, 4, 5]),
+            "S16",
+        ),
+        (
+            "one is known twice",
+            |told| window(told, &[1, 2, 3, 4, 4, 5]),
             "S16",
         ),
         (

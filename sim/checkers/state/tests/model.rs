@@ -119,6 +119,7 @@ impl Broker {
             producer_epoch: 0,
             last_sequence: Some(batch.last_sequence()),
             last_offset: Some(batch.last_offset),
+            window: None,
         });
         seen.collect()
     }
@@ -213,6 +214,7 @@ impl Broker {
                 attributes: batch.attributes,
             },
             result: Ok(offset),
+            waited_nanos: 0,
         }));
     }
 

@@ -55,6 +55,41 @@ fn a_restart_keeps_what_was_promised() {
             "S13",
         ),
         (
+            "the log start goes back",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.step(|seen| (seen.log_start, seen.last_stable) = (5, 10));
+                told.step(|seen| seen.log_start = 0);
+            },
+            "S31",
+        ),
+        (
+            "the log start goes back through a restart",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.step(|seen| seen.log_start = 5);
+                told.seen.log_start = 0;
+                told.restart(Death::Kill, None, 10);
+            },
+            "S31",
+        ),
+        (
+            "a loss of power brings back what retention took",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.step(|seen| seen.log_start = 5);
+                told.seen.log_start = 0;
+                told.restart(Death::Power, None, 10);
+            },
+            "",
+        ),
+        (
             "more than was ever appended",
             |told| {
                 told.append(batch(0, 4));
