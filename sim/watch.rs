@@ -36,7 +36,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
-const DURABLE_EVERY: u64 = 64;
+const DURABLE_EVERY: u64 = 512;
 
 /// What the checkers of state know of the run, and what is needed to tell them.
 #[derive(Default)]
@@ -56,6 +56,8 @@ struct Watch {
     last_groups: BTreeMap<String, (i32, GroupState, usize)>,
     /// The names that topics had.
     names: BTreeMap<types::Uuid, String>,
+    /// Notes as the trace has them.
+    words: BTreeMap<&'static str, String>,
     /// What waits for an answer, by node and machine.
     parked: BTreeMap<(NodeId, Machine), usize>,
     steps: u64,
@@ -542,11 +544,14 @@ impl Observer for Watcher {
     }
 
     fn noted(&self, what: &'static str, of: &str) {
-        let what = what.replace(", ", "-").replace(' ', "-");
-        trace::emit(
-            "note",
-            &[("what", Value::Text(&what)), ("of", Value::Text(of))],
-        );
+        WATCH.with_borrow_mut(|watch| {
+            let words = watch.words.entry(what);
+            let what = words.or_insert_with(|| what.replace(", ", "-").replace(' ', "-"));
+            trace::emit(
+                "note",
+                &[("what", Value::Text(what)), ("of", Value::Text(of))],
+            );
+        });
     }
 
     fn produce_answered(&self, answer: &ProduceAnswered<'_>) {

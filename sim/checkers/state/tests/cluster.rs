@@ -1,8 +1,6 @@
 //! Groups, metadata, deleted topics.
 
-use super::super::{
-    CommitBegun, CoordinatorSeen, Fetched, GroupSeen, OffsetCommitted, QuorumSeen,
-};
+use super::super::{CommitBegun, CoordinatorSeen, Fetched, GroupSeen, OffsetCommitted, QuorumSeen};
 use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
 use crate::history::story::key;
 use crate::history::{Acks, Isolation, Key};
