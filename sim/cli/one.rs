@@ -41,6 +41,9 @@ pub(super) struct Watching {
     /// Let nobody judge: the trace must be the same.
     #[arg(long)]
     no_checkers: bool,
+    /// Name the function that reaches past the simulation, if one does.
+    #[arg(long)]
+    leak_names: bool,
 }
 
 impl Watching {
@@ -52,6 +55,7 @@ impl Watching {
         let mut options = Options {
             without_checkers: self.no_checkers,
             ends_at_leaks: true,
+            names_leaks: self.leak_names,
             ..Options::default()
         };
         if let Some(path) = &self.trace {
