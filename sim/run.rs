@@ -401,6 +401,7 @@ fn expectations(
     let mut expectations = Expectations {
         power_losses: world.power_losses.borrow().clone(),
         final_polls: world.has_final_reads.get(),
+        names: world.clients.names.borrow().clone(),
         ..Expectations::default()
     };
     for (&key, &class) in world.clients.classes.borrow().iter() {

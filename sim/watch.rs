@@ -194,7 +194,10 @@ pub fn state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
 
 /// What is known of a node's replicas belongs to an earlier time.
 pub fn forget(node: NodeId) {
-    WATCH.with_borrow_mut(|watch| watch.last.retain(|(other, _), _| *other != node));
+    WATCH.with_borrow_mut(|watch| {
+        watch.last.retain(|(other, _), _| *other != node);
+        watch.tell(|| Event::SetBack { node });
+    });
 }
 
 /// What a partition promises.

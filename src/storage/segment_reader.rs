@@ -189,7 +189,12 @@ impl<'a> SegmentReader<'a> {
         let position = u64::from(entry.position);
         let last_offset = self.segment.base_offset() + i64::from(entry.relative_offset);
         match self.header_at(position).await {
-            Ok(header) if header.last_offset() == last_offset => Ok(position),
+            Ok(header)
+                if header.last_offset() == last_offset
+                    || types::plant_chosen!(IndexEntryBehindBatch) =>
+            {
+                Ok(position)
+            }
             Ok(_) | Err(ReadError::Damaged { .. }) => {
                 tracing::warn!(path = %self.segment.path(FileKind::OffsetIndex).display(), "wrong index entry");
                 Ok(0)

@@ -2,7 +2,7 @@
 
 use crate::history::{Durability, Key, Operation, Process, Sending};
 use std::collections::BTreeMap;
-use types::Offset;
+use types::{Offset, Uuid};
 
 /// Offsets that a loss of power took from a partition that promises only copies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +56,8 @@ pub struct GroupExpectation {
 pub struct Expectations {
     /// Partitions that differ from [`KeyExpectation::default`].
     pub keys: BTreeMap<Key, KeyExpectation>,
+    /// The names of topics, if a name may come to mean another topic: offsets are committed by name.
+    pub names: BTreeMap<Uuid, String>,
     /// Groups that differ from [`GroupExpectation::default`].
     pub groups: BTreeMap<String, GroupExpectation>,
     /// Processes whose effective configuration is another than the history says.

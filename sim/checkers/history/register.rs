@@ -63,6 +63,7 @@ pub fn check(indexed: &Indexed<'_>, report: &mut Report) {
             });
         }
     }
+    add_strays(indexed, &mut registers);
     for ((group, key), accesses) in &registers {
         report.looked(CheckerId::H21, accesses.len() as u64);
         let expected = indexed.expectations.groups.get(*group);
@@ -88,6 +89,32 @@ pub fn check(indexed: &Indexed<'_>, report: &mut Report) {
                     operations,
                 );
             }
+        }
+    }
+}
+
+/// A commit that ended in doubt while its topic was made anew may have come to any topic of that name.
+fn add_strays(indexed: &Indexed<'_>, registers: &mut BTreeMap<(&str, Key), Vec<Access>>) {
+    let names = &indexed.expectations.names;
+    let mut strays = Vec::new();
+    for ((group, key), accesses) in registers.iter() {
+        let Some(name) = names.get(&key.topic) else {
+            continue;
+        };
+        let others = names
+            .iter()
+            .filter(|(id, other)| **id != key.topic && *other == name);
+        for (&topic, _) in others {
+            let in_doubt = accesses
+                .iter()
+                .filter(|one| !one.is_read && !one.is_certain);
+            let other = Key { topic, ..*key };
+            strays.extend(in_doubt.map(|access| ((*group, other), *access)));
+        }
+    }
+    for (place, access) in strays {
+        if let Some(register) = registers.get_mut(&place) {
+            register.push(access);
         }
     }
 }

@@ -195,7 +195,8 @@ impl State {
             // Records were deleted while it was looked for.
             Asked::Timestamp(_) if offset < seen.log_start => None,
             Asked::Timestamp(timestamp) => {
-                let start = seen.log_start;
+                // The log start may have passed the answer since it was looked for.
+                let start = seen.log_start.min(offset);
                 let mut before = ghost.log.range(start..offset).map(|(_, batch)| batch);
                 let earlier =
                     before.find(|batch| batch.end() <= offset && batch.max_timestamp >= timestamp);

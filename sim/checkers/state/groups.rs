@@ -16,8 +16,8 @@ pub struct Groups {
     coordinators: BTreeMap<i32, (bool, LeaderEpoch)>,
     /// The generation in which a group was last stable, with its coordinator: that is in the log.
     stable: BTreeMap<String, (i32, i32)>,
-    /// Since when a group has members, in nanoseconds of the run.
-    members_since: BTreeMap<String, u64>,
+    /// Since when a group has members, by the event.
+    members_since: BTreeMap<String, u32>,
     /// Offsets that were there when a group was last seen with members who read them.
     read: BTreeSet<(String, Key)>,
     registers: BTreeMap<(String, Key), Register>,
@@ -49,9 +49,8 @@ struct Begun {
     current: i32,
     /// Whether the coordinator served at that moment.
     was_served: bool,
-    /// The event, and its time.
+    /// The event.
     number: u32,
-    at: u64,
 }
 
 /// Whether a refusal with this says that nothing was kept and nothing will be.
@@ -97,7 +96,6 @@ impl State {
             current,
             was_served,
             number: self.number,
-            at: self.now,
         });
         register.is_watched = true;
     }
@@ -127,7 +125,6 @@ impl State {
             current,
             was_served: false,
             number: self.number,
-            at: 0,
         });
         if self.is_gone(key, "an offset was committed") {
             return;
@@ -162,17 +159,14 @@ impl State {
             group,
             || format!("a commit of generation {generation} was accepted in generation {current}"),
         );
-        self.outsider(committed, begun);
-    }
-
-    /// While a group has members, only they commit.
-    fn outsider(&mut self, committed: &OffsetCommitted, begun: Begun) {
-        let since = self.groups.members_since.get(&committed.group).copied();
-        let had_members = since.is_some_and(|since| since < begun.at);
-        let is_outside = committed.generation < 0 && had_members;
-        self.demand(!is_outside, CheckerId::S33, &committed.group, || {
-            "somebody without a generation committed, though the group has members".to_owned()
-        });
+        let since = self.groups.members_since.get(group);
+        let had_members = since.is_some_and(|since| *since < begun.number);
+        self.demand(
+            generation >= 0 || !had_members,
+            CheckerId::S33,
+            group,
+            || "somebody without a generation committed, though the group has members".to_owned(),
+        );
     }
 
     pub(super) fn coordinator(&mut self, seen: &CoordinatorSeen) {
@@ -247,7 +241,7 @@ impl State {
         self.offsets(seen);
         if seen.has_members {
             let since = self.groups.members_since.entry(name.clone());
-            since.or_insert(self.now);
+            since.or_insert(self.number);
         } else {
             self.groups.members_since.remove(name);
         }

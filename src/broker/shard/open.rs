@@ -76,7 +76,8 @@ pub(super) async fn open(
     Ok(Slot::new(name, replica, log, config, traffic))
 }
 
-/// Opens the log that was found, unless it is one of an earlier topic of the same name: that one is deleted.
+/// Opens the log that was found, unless it is one of an earlier topic of the same name, or one that was never flushed
+/// and nobody knows of which: that one is deleted.
 async fn open_found(
     core: &Core,
     name: &PartitionName,
@@ -89,7 +90,7 @@ async fn open_found(
     let (mut log, recovered) = opened?;
     core.node.forget_found(name);
     if log.topic_id().is_some_and(|id| id != topic.id) {
-        tracing::warn!(partition = %name, "the log of a deleted topic of this name is deleted");
+        tracing::warn!(partition = %name, "a log that is not this topic's is deleted");
         let finished = log.begin_delete(core.now(), core.node.random_uuid()).await;
         let deleted = log.finish(finished)?;
         let directory = directory.clone();

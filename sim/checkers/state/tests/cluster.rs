@@ -350,7 +350,7 @@ fn groups_go_forward() {
             "a commit without membership, though there are members",
             |told| {
                 told.stable(4, None);
-                told.begin(5);
+                told.begin_in(-1, 5);
                 told.committed(-1, 5);
             },
             "S33",
@@ -358,7 +358,7 @@ fn groups_go_forward() {
         (
             "a commit without membership, begun before there were members",
             |told| {
-                told.begin(5);
+                told.begin_in(-1, 5);
                 told.stable(4, None);
                 told.committed(-1, 5);
             },

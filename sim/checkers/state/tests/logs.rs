@@ -361,7 +361,7 @@ fn window(told: &mut Told, known: &[i32]) {
     let known = known.iter().map(|&sequence| (sequence, sequence.into()));
     let window = Some(known.collect());
     told.step(|seen| {
-        seen.assigned_end = 6;
+        (seen.assigned_end, seen.log_end) = (6, 6);
         seen.producers = Some(vec![ProducerSeen {
             window,
             ..producer(5, 5)
@@ -455,7 +455,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![producer(4, 4)]);
                 });
             },
@@ -466,7 +466,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![producer(3, 4)]);
                 });
             },
@@ -477,7 +477,7 @@ fn producers_are_what_the_log_says() {
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.step(|seen| {
-                    seen.assigned_end = 5;
+                    (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![]);
                 });
             },
