@@ -76,7 +76,10 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
     let mut set = |key: &str, value: String| {
         options.insert(key.to_owned(), value);
     };
-    let segment = draw.small(1, 64) << 10;
+    let segment = match draw.one_in(3) {
+        true => 1_024,
+        false => draw.small(1, 64) << 10,
+    };
     set("internal.segment.bytes", segment.to_string());
     set(
         "internal.index.interval.bytes",
