@@ -11,7 +11,16 @@ pub const CLIENTS: usize = 6;
 /// kind of fault, 120 simulated seconds. Healing, last reads and the look at the idle broker come on top.
 pub fn plan(seed: u64) -> Plan {
     let mut plan = generate(seed, Profile::All);
-    plan.clients.truncate(CLIENTS);
+    let gone = plan.clients.split_off(CLIENTS);
+    let gone: Vec<String> = gone
+        .iter()
+        .map(|client| format!("\"client-{}\"", client.id))
+        .collect();
+    // Nobody is left whom these could meet.
+    plan.faults.retain(|fault| {
+        let text = format!("{fault:?}");
+        !gone.iter().any(|name| text.contains(name))
+    });
     plan.duration_ms = DURATION_MS;
     plan
 }
@@ -41,7 +50,7 @@ mod tests {
             let steps: usize = plan.clients.iter().map(|client| client.steps.len()).sum();
             let per_second = steps as u64 / (DURATION_MS / 1_000);
             assert!((35..=55).contains(&per_second), "seed {seed}: {per_second}");
-            assert!(plan.faults.len() >= 5, "seed {seed}");
+            assert!(plan.faults.len() >= 3, "seed {seed}");
         }
     }
 }

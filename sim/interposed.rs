@@ -5,7 +5,6 @@
 //! whole program here first (see `build.rs`): while a task of a simulated node runs, it is remembered with its caller.
 //! Each is a finding.
 
-use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 
 use runtime::simulated::leaks;
@@ -56,8 +55,7 @@ fn called(call: &'static str) {
     }
     COUNT.set(COUNT.get() + 1);
     if COUNT.get() <= LOOKED_AT_MAX {
-        let frames = Backtrace::force_capture().to_string();
-        let found = (call, leaks::caller(&frames));
+        let found = (call, leaks::caller());
         CALLERS.with_borrow_mut(|callers| match callers.contains(&found) {
             true => {}
             false => callers.push(found),

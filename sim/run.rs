@@ -53,6 +53,8 @@ pub struct Options {
     /// Whether whoever reaches past the simulation for a file, a socket, a thread or entropy ends the process, from
     /// this run's beginning on and for ever. For processes that do nothing else.
     pub ends_at_leaks: bool,
+    /// Whether whoever does so is named; otherwise a second run tells.
+    pub names_leaks: bool,
 }
 
 /// What is left of a run.
@@ -82,11 +84,12 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     let ended = Rc::new(Cell::new(0));
     let at_end = Rc::clone(&ended);
     let inside = Rc::clone(&world);
-    let (ends_at_leaks, entropy_calls) = (options.ends_at_leaks, interposed::entropy_calls());
+    let entropy_calls = interposed::entropy_calls();
+    let (ends_at_leaks, names_leaks) = (options.ends_at_leaks, options.names_leaks);
     let result = catch(|| {
         runtime::simulated::run(plan.seed, async move {
             if ends_at_leaks {
-                arm(&inside, entropy_calls);
+                watch_for_leaks(&inside, entropy_calls, names_leaks);
             }
             supervise(inside).await;
             at_end.set(now_nanos());
@@ -426,7 +429,9 @@ fn verdict(
     ended_nanos: u64,
     cpu_ms: u64,
 ) -> Verdict {
-    let reports = world.reports.take();
+    let mut reports = world.reports.take();
+    // What has no time is of the whole run.
+    reports.sort_by_key(|report| (report.at_us == 0, report.at_us));
     let marks = sink.marks();
     let missed: Vec<String> = world
         .plan
@@ -464,12 +469,12 @@ fn verdict(
 }
 
 /// From now on whoever reaches past the simulation ends the process. `entropy_calls` were made before the world was.
-fn arm(world: &World, entropy_calls: u64) {
+fn watch_for_leaks(world: &World, entropy_calls: u64, with_names: bool) {
     if interposed::entropy_calls() == entropy_calls {
         let message = "the hash tables of this thread were seeded before the world was";
         world.report("leak", "hash tables", message.to_owned());
     }
-    leaks::arm().expect("the system takes a filter of calls");
+    leaks::arm(with_names).expect("the system takes a filter of calls");
 }
 
 /// What the system says this process has used of the processor; opened once, before files are forbidden.

@@ -209,7 +209,7 @@ impl TraceSink {
         self.marks.borrow().clone()
     }
 
-    fn slice(&self, event: &Event<'_>) {
+    fn slice(&self, event: &Event<'_>, digest: u64) {
         let mut slices = self.slices.borrow_mut();
         let slice = event.at_nanos / SLICE_NANOS;
         let entry = slices.entry(event.node).or_insert((slice, Rolling::START));
@@ -223,7 +223,7 @@ impl TraceSink {
             }
             entry.0 = slice;
         }
-        entry.1.event(event);
+        entry.1.number(digest);
     }
 
     fn count(&self, event: &Event<'_>) {
@@ -379,12 +379,14 @@ impl Sink for TraceSink {
         if self.is_closed.get() {
             return;
         }
+        let mut digest = Rolling::START;
+        digest.event(event);
         let mut hash = self.hash.get();
-        hash.event(event);
+        hash.number(digest.0);
         self.hash.set(hash);
         self.events.set(self.events.get() + 1);
         self.last.set((event.at_nanos, event.node));
-        self.slice(event);
+        self.slice(event, digest.0);
         self.write(event);
         self.count(event);
         self.mark(event);

@@ -36,13 +36,15 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
-const DURABLE_EVERY: u64 = 64;
+const DURABLE_EVERY: u64 = 512;
 
 /// What the checkers of state know of the run, and what is needed to tell them.
 #[derive(Default)]
 struct Watch {
     /// Nobody, if a run is not judged.
     state: Option<State>,
+    /// Who was told everything up to [`set_aside`].
+    aside: Option<State>,
     /// Of each node: partitions seen in this life, and how the last one ended.
     lives: BTreeMap<NodeId, Life>,
     /// What was last seen of a replica, for the trace.
@@ -54,6 +56,8 @@ struct Watch {
     last_groups: BTreeMap<String, (i32, GroupState, usize)>,
     /// The names that topics had.
     names: BTreeMap<types::Uuid, String>,
+    /// Notes as the trace has them.
+    words: BTreeMap<&'static str, String>,
     /// What waits for an answer, by node and machine.
     parked: BTreeMap<(NodeId, Machine), usize>,
     steps: u64,
@@ -92,7 +96,7 @@ pub fn begin(settings: Option<Settings>) {
 /// Ends a run: what the checkers of state found, and what they excuse.
 pub fn end() -> (Report, BTreeMap<Key, Vec<Excused>>) {
     let watch = WATCH.take();
-    match watch.state {
+    match watch.aside.or(watch.state) {
         Some(state) => {
             let excused = state.excused().clone();
             (state.finish(), excused)
@@ -148,7 +152,7 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
 
 /// Nothing moves any more: compares what the disks of running nodes hold with what happened. What the machines of a
 /// node still hold back, by machine.
-pub fn sweep() -> Vec<(String, usize)> {
+pub fn sweep() -> Vec<(NodeId, String, usize)> {
     WATCH.with_borrow_mut(|watch| {
         let nodes: Vec<NodeId> = watch.lives.keys().copied().collect();
         for node in nodes {
@@ -156,9 +160,27 @@ pub fn sweep() -> Vec<(String, usize)> {
         }
         let parked = watch.parked.iter();
         parked
-            .map(|((node, machine), count)| (format!("node {node}: {machine:?}"), *count))
+            .map(|((node, machine), count)| (*node, format!("{machine:?}"), *count))
             .collect()
     })
+}
+
+/// From now on brokers live through the same time again: nobody is told of it.
+pub fn set_aside() {
+    WATCH.with_borrow_mut(|watch| {
+        if watch.aside.is_none() {
+            watch.aside = watch.state.take();
+        }
+    });
+}
+
+/// Tells those who were set aside.
+pub fn tell_aside(event: &Event) {
+    WATCH.with_borrow_mut(|watch| {
+        if let Some(state) = &mut watch.aside {
+            state.event(now_nanos(), event);
+        }
+    });
 }
 
 /// What the replicas of a node are now, in short: the same after every recovery of one image.
@@ -172,7 +194,10 @@ pub fn state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
 
 /// What is known of a node's replicas belongs to an earlier time.
 pub fn forget(node: NodeId) {
-    WATCH.with_borrow_mut(|watch| watch.last.retain(|(other, _), _| *other != node));
+    WATCH.with_borrow_mut(|watch| {
+        watch.last.retain(|(other, _), _| *other != node);
+        watch.tell(|| Event::SetBack { node });
+    });
 }
 
 /// What a partition promises.
@@ -230,7 +255,13 @@ impl Watch {
         if self.state.is_none() {
             return;
         }
-        let starts = self.starts(node);
+        let mut starts = self.starts(node);
+        let opened: BTreeSet<Key> = self.lives[&node]
+            .opened
+            .iter()
+            .map(|&it| it.into())
+            .collect();
+        starts.retain(|key, _| opened.contains(key));
         for (key, log) in logs::read(self.lives[&node].number, Side::Cached, &starts) {
             let batches = log.batches.iter().map(batch).collect();
             self.tell(|| Event::Swept { node, key, batches });
@@ -516,11 +547,14 @@ impl Observer for Watcher {
     }
 
     fn noted(&self, what: &'static str, of: &str) {
-        let what = what.replace(", ", "-").replace(' ', "-");
-        trace::emit(
-            "note",
-            &[("what", Value::Text(&what)), ("of", Value::Text(of))],
-        );
+        WATCH.with_borrow_mut(|watch| {
+            let words = watch.words.entry(what);
+            let what = words.or_insert_with(|| what.replace(", ", "-").replace(' ', "-"));
+            trace::emit(
+                "note",
+                &[("what", Value::Text(what)), ("of", Value::Text(of))],
+            );
+        });
     }
 
     fn produce_answered(&self, answer: &ProduceAnswered<'_>) {

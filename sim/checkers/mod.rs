@@ -5,8 +5,10 @@
 //!
 //! * [`history`]: what clients saw, judged when the run is over. Knows nothing of a broker's inside.
 //! * [`state`]: what a broker is, judged at every step.
+//! * [`idle`]: what a broker is when nobody asks anything any more.
 
 pub mod history;
+pub mod idle;
 pub mod state;
 
 use serde::Serialize;

@@ -63,10 +63,7 @@ impl Job {
                     .map(str::to_owned),
             );
         }
-        words.extend(
-            self.without_checkers
-                .then(|| "--without-checkers".to_owned()),
-        );
+        words.extend(self.without_checkers.then(|| "--no-checkers".to_owned()));
         words
     }
 

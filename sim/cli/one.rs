@@ -1,7 +1,7 @@
 //! One run in this process.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use sim::history::{History, write_edn, write_lines};
@@ -19,9 +19,6 @@ pub(super) struct Arguments {
     /// Tell the verdict as JSON.
     #[arg(long)]
     json: bool,
-    /// Let nobody judge: the trace must be the same.
-    #[arg(long)]
-    without_checkers: bool,
     #[command(flatten)]
     watching: Watching,
 }
@@ -44,6 +41,9 @@ pub(super) struct Watching {
     /// Let nobody judge: the trace must be the same.
     #[arg(long)]
     no_checkers: bool,
+    /// Name the function that reaches past the simulation, if one does.
+    #[arg(long)]
+    leak_names: bool,
 }
 
 impl Watching {
@@ -55,6 +55,7 @@ impl Watching {
         let mut options = Options {
             without_checkers: self.no_checkers,
             ends_at_leaks: true,
+            names_leaks: self.leak_names,
             ..Options::default()
         };
         if let Some(path) = &self.trace {
@@ -63,22 +64,38 @@ impl Watching {
         Ok(options)
     }
 
-    /// Writes what clients saw, where it is wanted.
-    pub(super) fn write(&self, history: &History) -> Result<(), String> {
-        let wrong = |path: &Path, error| format!("{}: {error}", path.display());
-        if let Some(path) = &self.edn {
-            write_edn(history, &mut create(path)?).map_err(|error| wrong(path, error))?;
-        }
-        if let Some(path) = &self.history {
-            write_lines(history, &mut create(path)?).map_err(|error| wrong(path, error))?;
-        }
-        Ok(())
+    /// Opens the files for what clients saw: a run that has begun opens none.
+    pub(super) fn histories(&self) -> Result<Histories, String> {
+        Ok(Histories {
+            edn: self.edn.as_deref().map(create).transpose()?,
+            lines: self.history.as_deref().map(create).transpose()?,
+        })
     }
 
     /// Whether anything is to be seen.
     pub(super) fn is_wanted(&self) -> bool {
         let files = [&self.trace, &self.edn, &self.history];
         self.log || files.into_iter().any(Option::is_some)
+    }
+}
+
+/// Where what clients saw is written.
+pub(super) struct Histories {
+    edn: Option<BufWriter<File>>,
+    lines: Option<BufWriter<File>>,
+}
+
+impl Histories {
+    /// Writes it.
+    pub(super) fn write(self, history: &History) -> Result<(), String> {
+        let written = |result: std::io::Result<()>| result.map_err(|error| error.to_string());
+        if let Some(mut out) = self.edn {
+            written(write_edn(history, &mut out).and_then(|()| out.flush()))?;
+        }
+        if let Some(mut out) = self.lines {
+            written(write_lines(history, &mut out).and_then(|()| out.flush()))?;
+        }
+        Ok(())
     }
 }
 
@@ -93,11 +110,11 @@ pub(super) fn run_one(arguments: &Arguments) -> Result<u8, String> {
     let planted = arguments.plant.as_deref().map(plant_of).transpose()?;
     let options = Options {
         planted,
-        without_checkers: arguments.without_checkers,
         ..arguments.watching.options()?
     };
+    let histories = arguments.watching.histories()?;
     let outcome = run(&plan, options);
-    arguments.watching.write(&outcome.history)?;
+    histories.write(&outcome.history)?;
     let mut verdict = outcome.verdict;
     verdict.commit = commit();
     if arguments.json {

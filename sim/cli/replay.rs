@@ -67,8 +67,9 @@ fn replay_one(path: &Path, watching: &Watching) -> Result<u8, String> {
         planted,
         ..watching.options()?
     };
+    let histories = watching.histories()?;
     let outcome = run(&scenario.plan, options);
-    watching.write(&outcome.history)?;
+    histories.write(&outcome.history)?;
     let verdict = outcome.verdict;
     let ending = scenario.judge(&verdict);
     println!("{ending} {name}: {}", scenario.title);

@@ -22,6 +22,8 @@ pub struct Context {
     pub bootstrap: Vec<String>,
     /// What topics promise.
     pub classes: RefCell<BTreeMap<Key, Durability>>,
+    /// What was found of topics by name.
+    known_classes: RefCell<BTreeMap<String, Durability>>,
     /// Topics by id.
     pub names: RefCell<BTreeMap<Uuid, String>>,
     /// Partitions whose files a fault damaged where only their checksums can tell.
@@ -65,6 +67,7 @@ impl Context {
             began_nanos: Cell::new(0),
             bootstrap,
             classes: RefCell::default(),
+            known_classes: RefCell::default(),
             names: RefCell::default(),
             damaged: RefCell::default(),
             fenced: RefCell::default(),
@@ -137,6 +140,17 @@ impl Context {
 
     /// What a topic of this name promises in this run: the weaker, if the plan changes it on the way.
     pub fn class_of(&self, topic: &str) -> Durability {
+        if let Some(&class) = self.known_classes.borrow().get(topic) {
+            return class;
+        }
+        let class = self.find_class(topic);
+        let mut known = self.known_classes.borrow_mut();
+        known.insert(topic.to_owned(), class);
+        class
+    }
+
+    /// Looks through the whole plan.
+    fn find_class(&self, topic: &str) -> Durability {
         let planned = self.plan.topics.iter().filter(|plan| plan.name == topic);
         let at_first = planned.filter_map(|plan| plan.configs.get("flush.messages").cloned());
         let steps = self.plan.clients.iter().flat_map(|client| &client.steps);

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use broker::observer::Observer;
 use runtime::sync::Notify;
 
+use crate::checkers;
 use crate::plan::Plan;
 use crate::trace::TraceSink;
 use crate::verdict::Report;
@@ -92,6 +93,16 @@ impl World {
             .borrow_mut()
             .entry(checker.to_owned())
             .or_default() += count;
+    }
+
+    /// Takes in what a checker says that looks at the cluster as it is now.
+    pub fn found(&self, found: checkers::Report) {
+        for (checker, count) in &found.work {
+            self.looked(checker.name(), *count);
+        }
+        for finding in found.findings {
+            self.report(finding.checker.name(), &finding.object, finding.message);
+        }
     }
 
     /// Tells a finding of the simulator itself.

@@ -92,6 +92,8 @@ plants! {
     DamageCutAway = "52",
     /// Recovery proves offsets that it has not flushed.
     RecoveryWithoutFlush = "79",
+    /// Recovery syncs what the page cache shows after a failed sync, instead of writing it once more.
+    RecoveryBelievesPageCache = "15",
     /// A stop after a disk error leaves the mark of a clean stop.
     CleanMarkAfterFailure = "81",
     /// The checkpoints of a deleted partition are believed of a new one with its name.

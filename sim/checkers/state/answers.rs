@@ -89,7 +89,8 @@ impl State {
             ErrorCode::OffsetOutOfRange => return self.out_of_range(fetched),
             _ => return,
         }
-        if self.is_gone(key, "records were read") {
+        // A fetch that began before the deletion and waited may end with nothing.
+        if fetched.has_records && self.is_gone(key, "records were read") {
             return;
         }
         let Some(seen) = self.ghost(key).seen.clone() else {
@@ -191,8 +192,11 @@ impl State {
             Asked::Earliest => Some(format!("it never was the log start, {}", seen.log_start)),
             Asked::Latest if offset <= latest => None,
             Asked::Latest => Some(format!("the end is {latest}")),
+            // Records were deleted while it was looked for.
+            Asked::Timestamp(_) if offset < seen.log_start => None,
             Asked::Timestamp(timestamp) => {
-                let start = seen.log_start;
+                // The log start may have passed the answer since it was looked for.
+                let start = seen.log_start.min(offset);
                 let mut before = ghost.log.range(start..offset).map(|(_, batch)| batch);
                 let earlier =
                     before.find(|batch| batch.end() <= offset && batch.max_timestamp >= timestamp);

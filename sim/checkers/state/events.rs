@@ -349,6 +349,11 @@ pub enum Event {
         /// Hash of the state afterwards.
         state: u64,
     },
+    /// A node's disk was set back to an earlier time: what the node did with metadata since then is no more.
+    SetBack {
+        /// Which node.
+        node: NodeId,
+    },
     /// What a running node's disk holds of a log at the end of the run, when nothing moves any more.
     Swept {
         /// Which node.

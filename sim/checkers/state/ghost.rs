@@ -206,9 +206,10 @@ impl Ghost {
     ) -> Result<Option<Offset>, Offset> {
         let log_start = self.seen.as_ref().map_or(0, |seen| seen.log_start);
         let at = self.log.range(..=offset).next_back();
-        let first = at
-            .filter(|(_, batch)| batch.end() > offset)
-            .map_or(offset, |(base, _)| *base);
+        // A log start that went back with a loss of power shows batches again that are forgotten here.
+        let Some((&first, _)) = at.filter(|(_, batch)| batch.end() > offset) else {
+            return Ok(None);
+        };
         if offset < log_start || length_bytes == 0 {
             return Ok(None);
         }

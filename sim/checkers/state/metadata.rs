@@ -21,6 +21,12 @@ impl Metadata {
     pub fn died(&mut self) {
         self.quorums.clear();
     }
+
+    /// A node's disk was set back: it writes another end of the metadata now.
+    pub fn set_back(&mut self, node: NodeId) {
+        self.quorums.remove(&node);
+        self.hashes.clear();
+    }
 }
 
 impl State {

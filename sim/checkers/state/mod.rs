@@ -89,6 +89,7 @@ impl State {
             Event::DurableAt { key, end, .. } => self.durable_at(*key, *end),
             Event::Died { death, durable, .. } => self.died(*death, durable),
             Event::Recovered(recovered) => self.recovered(recovered),
+            Event::SetBack { node } => self.metadata.set_back(*node),
             Event::ImageRecovered { image, state } => self.image_recovered(*image, *state),
             Event::Swept { key, batches, .. } => self.swept(*key, batches),
             Event::DiskFailed { key, .. } => self.disk_failed(*key),

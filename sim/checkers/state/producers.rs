@@ -62,8 +62,10 @@ impl State {
         };
         let expires = self.settings.producers_expire;
         let ghost = self.ghost(seen.key);
-        // The watcher may be told of a step before it is told of the batches that the step queued.
-        if ghost.assigned_end != seen.assigned_end {
+        // The watcher may be told of a step before it is told of the batches that the step queued, and is not told
+        // which queued ones were taken back: the two ends may be the same and mean different batches.
+        let is_queueing = seen.log_end != seen.assigned_end;
+        if is_queueing || ghost.assigned_end != seen.assigned_end {
             return;
         }
         let mut wrong = Vec::new();

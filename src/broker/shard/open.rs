@@ -76,7 +76,8 @@ pub(super) async fn open(
     Ok(Slot::new(name, replica, log, config, traffic))
 }
 
-/// Opens the log that was found, unless it is one of an earlier topic of the same name: that one is deleted.
+/// Opens the log that was found, unless it is one of an earlier topic of the same name, or one that was never flushed
+/// and nobody knows of which: that one is deleted.
 async fn open_found(
     core: &Core,
     name: &PartitionName,
@@ -89,7 +90,7 @@ async fn open_found(
     let (mut log, recovered) = opened?;
     core.node.forget_found(name);
     if log.topic_id().is_some_and(|id| id != topic.id) {
-        tracing::warn!(partition = %name, "the log of a deleted topic of this name is deleted");
+        tracing::warn!(partition = %name, "a log that is not this topic's is deleted");
         let finished = log.begin_delete(core.now(), core.node.random_uuid()).await;
         let deleted = log.finish(finished)?;
         let directory = directory.clone();
@@ -117,8 +118,15 @@ async fn recover(
         index_aborted(log, aborted).await?;
     }
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
-    let stored = log.partition_files().read_leader_epochs().await?;
-    let mut epochs = epoch_history(stored, found.epochs, log_end);
+    let mut epochs = match log.partition_files().read_leader_epochs().await {
+        Ok(stored) => epoch_history(stored, found.epochs, log_end),
+        // It is written without a sync, so a loss of power may leave its name and not its content.
+        Err(OpenError::Unreadable { path, reason }) => {
+            tracing::warn!(path = %path.display(), reason, "the epochs are read from the batches");
+            epoch_history(Vec::new(), epochs_in(log).await?, log_end)
+        }
+        Err(error) => return Err(error.into()),
+    };
     epochs.truncate_from_start(log_start);
     let high_watermark = log
         .directory()
@@ -154,6 +162,19 @@ fn epoch_history(stored: Epochs, seen: Epochs, log_end: Offset) -> EpochHistory 
     epochs
 }
 
+/// The epochs of all batches of a log.
+async fn epochs_in(log: &Log) -> Result<Epochs, OpenPartitionError> {
+    let mut epochs = Epochs::new();
+    let mut scan = log.view().scan_headers(log.log_start_offset())?;
+    while let Some(batch) = scan.next().await? {
+        let epoch = batch.header.partition_leader_epoch;
+        if epochs.last().is_none_or(|&(latest, _)| latest < epoch) {
+            epochs.push((epoch, batch.header.base_offset));
+        }
+    }
+    Ok(epochs)
+}
+
 /// Gives the index of aborted transactions what it lacks, durably.
 async fn index_aborted(
     log: &mut Log,
@@ -186,7 +207,8 @@ async fn producers(
     while let Some(batch) = scan.next().await? {
         let header = &batch.header;
         let is_first = header.base_offset == from && header.producer_id >= 0;
-        if header.base_offset < from || (is_first && types::planted!(ProducersRebuiltTooLate)) {
+        // A log start may lie inside of a batch, whose producer is remembered all the same.
+        if header.next_offset() <= from || (is_first && types::planted!(ProducersRebuiltTooLate)) {
             continue;
         }
         let ended = state.replay(

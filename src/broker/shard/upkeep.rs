@@ -74,11 +74,7 @@ impl Shard {
             .map(|entry| (entry.epoch, entry.start_offset))
             .collect();
         let files = slot.log.partition_files();
-        runtime::task::spawn_local(async move {
-            if let Err(error) = files.write_leader_epochs(&entries, false).await {
-                tracing::warn!(%error, "an epoch history is not written: recovery completes it");
-            }
-        });
+        slot.epochs_writer.write(files, entries);
     }
 
     /// A log directory has failed: none of its partitions is served any more.

@@ -7,6 +7,7 @@
 
 use std::backtrace::Backtrace;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The exit code of a process in which something leaked.
 pub const EXIT_CODE: i32 = 86;
@@ -59,17 +60,24 @@ const FUNCTIONS_PASSED_OVER: &[&str] = &[
     "getrandom",
 ];
 
-/// Forbids the calls from now on, for all of this process and for ever.
+/// Whether callers can be named.
+static HAS_NAMES: AtomicBool = AtomicBool::new(true);
+
+/// Forbids the calls from now on, for all of this process and for ever. To name callers takes a tenth of a second at
+/// the beginning: the names of functions are read from the executable's file, which cannot be opened later. Whoever
+/// does without runs the same seed again with names.
 ///
 /// # Errors
 /// If the operating system takes no filter.
-pub fn arm() -> std::io::Result<()> {
-    // The names of functions are read from the executable's file, which cannot be opened later; they are kept.
-    let names = Backtrace::force_capture().to_string();
-    assert!(
-        names.contains("leaks"),
-        "the executable has no names of functions"
-    );
+pub fn arm(with_names: bool) -> std::io::Result<()> {
+    HAS_NAMES.store(with_names, Ordering::Relaxed);
+    if with_names {
+        let names = Backtrace::force_capture().to_string();
+        assert!(
+            names.contains("leaks"),
+            "the executable has no names of functions"
+        );
+    }
     let numbers: Vec<i64> = FORBIDDEN.iter().map(|forbidden| forbidden.1).collect();
     sys::forbid(&numbers)
 }
@@ -91,18 +99,27 @@ pub fn in_madsim<T>(ask: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// The function that made a call, and where, by a printed backtrace that was captured in it.
-pub fn caller(frames: &str) -> String {
-    first_outside(frames).unwrap_or_else(|| "an unknown function".to_owned())
+/// The function that made the call from which this is asked, and where.
+pub fn caller() -> String {
+    if !HAS_NAMES.load(Ordering::Relaxed) {
+        return "somebody whom a run with --leak-names tells".to_owned();
+    }
+    let frames = Backtrace::force_capture().to_string();
+    first_outside(&frames).unwrap_or_else(|| "an unknown function".to_owned())
 }
 
 /// What is said of a forbidden call.
 fn answer(number: i64) -> String {
-    let frames = Backtrace::force_capture().to_string();
     let name = FORBIDDEN.iter().find(|forbidden| forbidden.1 == number);
     let name = name.map_or("a system call", |forbidden| forbidden.0);
-    let caller = caller(&frames);
-    format!("leak: {name} in simulated code, from {caller}\n{frames}")
+    let frames = match HAS_NAMES.load(Ordering::Relaxed) {
+        true => Backtrace::force_capture().to_string(),
+        false => String::new(),
+    };
+    format!(
+        "leak: {name} in simulated code, from {}\n{frames}",
+        caller()
+    )
 }
 
 /// The first function of a printed backtrace, with its place, that is neither a library's nor the handler's.

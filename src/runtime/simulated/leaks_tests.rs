@@ -41,7 +41,7 @@ fn child() {
     };
     // Any thread that the test harness wants has been started.
     run(1, async move {
-        arm().expect("the filter is taken");
+        arm(true).expect("the filter is taken");
         planted_leak(&kind);
     });
 }

@@ -1,7 +1,7 @@
 //! Making and opening logs.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -165,9 +165,8 @@ impl Log {
         } else {
             Core::new(shared.clone(), segments, log_start, next_offset)
         };
-        if recovered.rebuilt_indexes > 0 || recovered.cut_reason.is_some() {
-            let synced = shared.disk().sync_dir(&*shared.path).await;
-            synced.map_err(|error| directory.fail("syncing", &shared.path, &error))?;
+        if !recovered.was_clean {
+            sync_names(&shared, content.has_metadata).await?;
         }
         let end = core.log_end_offset;
         if recovered.aborted_from.is_none() {
@@ -214,15 +213,54 @@ async fn list(shared: &Shared) -> Result<Content, OpenError> {
     Ok(content)
 }
 
+/// Whether a `partition.metadata` is what a loss of power leaves of one that was written and not synced: too short, or
+/// with zeros where bytes did not come. The first flush of a log syncs it before anything of the log counts as flushed,
+/// so nothing was promised of this one; a proven offset would say otherwise.
+fn was_never_synced(bytes: &[u8]) -> bool {
+    bytes.len() < format_partition_metadata(Uuid::ZERO).len() || bytes.contains(&0)
+}
+
+/// The topic's id; [`Uuid::ZERO`], which no topic has, of a log that was never flushed and lost it.
 async fn read_topic_id(shared: &Shared) -> Result<Uuid, OpenError> {
     let path = shared.path.join(PARTITION_METADATA);
     let bytes = shared.disk().read_file(&path).await;
     let bytes = bytes.map_err(|error| shared.directory.fail("reading", &path, &error))?;
+    let is_proven = shared
+        .directory
+        .recovery_points()
+        .get(&shared.name)
+        .is_some();
+    if was_never_synced(&bytes) && !is_proven {
+        tracing::warn!(name = %shared.name, "a log that was never flushed lost whose it is");
+        return Ok(Uuid::ZERO);
+    }
     let id = utf8(&bytes).and_then(parse_partition_metadata);
     id.map_err(|error| OpenError::Unreadable {
         path,
         reason: error.to_string(),
     })
+}
+
+/// Makes durable that the log is there, and whose it is. A process that was killed before its first flush of a new log
+/// or segment leaves names that only the page cache knows, and recovery counts what lies behind them as flushed.
+async fn sync_names(shared: &Shared, has_metadata: bool) -> Result<(), WriteError> {
+    let disk = shared.disk();
+    let failed = |path: &Path, error| shared.directory.fail("syncing", path, &error);
+    let parent = shared.directory.path();
+    let mut running = vec![
+        (shared.path.to_path_buf(), disk.sync_dir(&*shared.path)),
+        (parent.to_path_buf(), disk.sync_dir(parent)),
+    ];
+    if has_metadata {
+        let path = shared.path.join(PARTITION_METADATA);
+        let file = disk.open(&path, OpenMode::ReadWrite).await;
+        let file = file.map_err(|error| failed(&path, error))?;
+        running.push((path, file.sync_data()));
+    }
+    for (path, completion) in running {
+        completion.await.map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
 }
 
 pub(super) async fn remove_all(

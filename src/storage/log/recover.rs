@@ -21,6 +21,9 @@ use crate::index::{
 use crate::names::{FileKind, PartitionName};
 use crate::segment::{Segment, SegmentState, TimestampOffset};
 
+/// How much is written again at once.
+const REWRITE_BYTES: usize = 1 << 20;
+
 /// The segments of a log as they are being checked, oldest first.
 pub(super) struct Recovery<'a> {
     pub shared: &'a Arc<Shared>,
@@ -169,7 +172,7 @@ impl Recovery<'_> {
         );
         let run = scan.run(length).await;
         let (mut state, next_offset) = (scan.state, scan.next_offset);
-        let (markers, bad) = (scan.markers, scan.bad);
+        let (markers, bad, unproven_from) = (scan.markers, scan.bad, scan.unproven_from);
         run.map_err(|error| self.fail("reading", &path, &error))?;
         self.recovered.checked_bytes += state.size_bytes;
         if let Some(damage) = bad.as_ref().filter(|bad| bad.offset < self.proven_offset)
@@ -191,11 +194,35 @@ impl Recovery<'_> {
             state.push_time_entry(base_offset);
             state.recent = Default::default();
         }
+        if let Some(from) = unproven_from {
+            self.write_again(&file, from, state.size_bytes).await?;
+        }
         let segment = self.shared.segment(base_offset, state);
         self.keep_checked(&segment, &file, &markers).await?;
         self.segments.push(segment);
         self.next_offset = next_offset.max(base_offset);
         Ok(bad)
+    }
+
+    /// Writes what was found good and is not known to have been synced once more. After a failed sync the system may
+    /// hold pages that the disk never got and that it takes for clean: the next life reads them, and a sync of them does
+    /// nothing and succeeds.
+    async fn write_again(&self, file: &File, from: u64, to: u64) -> Result<(), OpenError> {
+        let mut position = from;
+        while position < to && !planted!(RecoveryBelievesPageCache) {
+            let length = usize::try_from(to - position).unwrap_or(usize::MAX);
+            let read = file.read_at(position, length.min(REWRITE_BYTES)).await;
+            let bytes = read.map_err(|error| self.fail("reading", file.path(), &error))?;
+            if bytes.is_empty() {
+                let error = io::ErrorKind::UnexpectedEof.into();
+                return Err(self.fail("reading", file.path(), &error));
+            }
+            let length = bytes.len() as u64;
+            let written = file.write_at(position, vec![bytes]).await;
+            written.map_err(|error| self.fail("writing", file.path(), &error))?;
+            position += length;
+        }
+        Ok(())
     }
 
     /// Makes the good part of a segment durable, and its indexes right.
@@ -337,6 +364,7 @@ impl Recovery<'_> {
         ScanOptions {
             index_interval_bytes: self.config.index_interval_bytes,
             verifies_checksums,
+            proven_offset: self.proven_offset,
         }
     }
 

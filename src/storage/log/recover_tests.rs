@@ -329,6 +329,29 @@ fn leftovers_go_and_the_rest_stays() {
 }
 
 #[test]
+fn a_log_that_was_never_flushed_may_have_lost_whose_it_is() {
+    block_on(async {
+        let home = Home::new().await;
+        let metadata = home.path.join("orders-0").join("partition.metadata");
+        for length in [0, 7, 43] {
+            let (directory, _) = home.open().await;
+            drop(create(&directory, config()).await);
+            home.resize(&metadata, -43).await;
+            home.resize(&metadata, length).await;
+            let (log, _) = reopen(&directory, false).await.expect("recovery");
+            assert_eq!(log.topic_id(), Some(types::Uuid::ZERO), "{length} zeros");
+            drop(log);
+            // Now it counts as flushed: from here on such a file is damage.
+            let refused = reopen(&directory, false).await.err();
+            assert!(
+                matches!(refused, Some(OpenError::Unreadable { path, .. }) if path == metadata)
+            );
+            directory.recovery_points().remove(&orders());
+        }
+    });
+}
+
+#[test]
 fn aborted_transactions_are_kept_where_their_markers_are() {
     block_on(async {
         let home = Home::new().await;

@@ -27,6 +27,8 @@ pub(super) struct ScanOptions {
     pub index_interval_bytes: u64,
     /// Checksums are compared, too.
     pub verifies_checksums: bool,
+    /// Batches below are known to have been synced.
+    pub proven_offset: Offset,
 }
 
 /// A scan of a segment's file; what it has seen is in its fields.
@@ -43,6 +45,8 @@ pub(super) struct Scan<'a> {
     pub markers: Vec<(Offset, ProducerId)>,
     /// Epochs in order, each with the base offset of its first batch.
     pub epochs: &'a mut Vec<(LeaderEpoch, Offset)>,
+    /// Where the first good batch lies that is not known to have been synced.
+    pub unproven_from: Option<u64>,
     pub bad: Option<BadBatch>,
 }
 
@@ -66,6 +70,7 @@ impl<'a> Scan<'a> {
             next_offset,
             markers: Vec::new(),
             epochs,
+            unproven_from: None,
             bad: None,
         }
     }
@@ -148,6 +153,9 @@ impl<'a> Scan<'a> {
         }
         if header.is_control() && header.has_producer_id() {
             self.markers.push((header.base_offset, header.producer_id));
+        }
+        if header.next_offset() > self.options.proven_offset {
+            self.unproven_from.get_or_insert(self.state.size_bytes);
         }
         self.state
             .note_batch(self.base_offset, header, self.options.index_interval_bytes);

@@ -385,6 +385,7 @@ async fn state_up_to(
     let options = ScanOptions {
         index_interval_bytes: config.index_interval_bytes,
         verifies_checksums: false,
+        proven_offset: Offset::MAX,
     };
     let mut epochs = Vec::new();
     let mut scan = Scan::new(

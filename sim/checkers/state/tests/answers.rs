@@ -378,6 +378,11 @@ fn listed_offsets_are_what_the_log_says() {
             "",
         ),
         (
+            "a time of records that were deleted while it was looked for",
+            |told| list(told, ReadUncommitted, Asked::Timestamp(1_001), 1),
+            "",
+        ),
+        (
             "a time that came earlier",
             |told| list(told, ReadUncommitted, Asked::Timestamp(1_003), 8),
             "S37",

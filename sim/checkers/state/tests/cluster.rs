@@ -1,9 +1,9 @@
 //! Groups, metadata, deleted topics.
 
-use super::super::{CommitBegun, CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
+use super::super::{CommitBegun, CoordinatorSeen, Fetched, GroupSeen, OffsetCommitted, QuorumSeen};
 use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
 use crate::history::story::key;
-use crate::history::{Acks, Key};
+use crate::history::{Acks, Isolation, Key};
 use types::{ErrorCode, Offset};
 
 impl Told {
@@ -503,6 +503,28 @@ fn nothing_of_a_deleted_topic_comes_back() {
                 told.committed(-1, 5);
             },
             "S38",
+        ),
+        (
+            "nothing, after a wait that began before",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.event(Event::Fetched(Fetched {
+                    node: 1,
+                    key: a(),
+                    isolation: Isolation::ReadCommitted,
+                    offset: 5,
+                    error: ErrorCode::None,
+                    has_records: false,
+                    length_bytes: 0,
+                    records_end: None,
+                    high_watermark: 5,
+                    last_stable: 5,
+                    log_start: 0,
+                }));
+            },
+            "",
         ),
         (
             "its files, in the background",
