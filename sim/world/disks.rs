@@ -13,6 +13,9 @@ use super::{Nodes, World, logs};
 use crate::history::Key;
 use crate::plan::{self, Fault, FileFault, Plan};
 
+/// Where a batch's checksum stands; it covers all that is behind it.
+const CHECKSUM_PLACE: usize = 17;
+
 /// What faults have done to the disks.
 pub(super) struct DiskFaults {
     disks: Disks,
@@ -109,6 +112,8 @@ impl DiskFaults {
             return;
         };
         let offset = file.length_bytes * place / 1_000;
+        let content = self.disks.cached_bytes(node, &file.path);
+        let offset = checked_place(&content.unwrap_or_default(), offset);
         if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
             world.clients.damaged.borrow_mut().insert(key);
             let name = fault.name();
@@ -150,6 +155,24 @@ impl DiskFaults {
             .collect();
         let index = (proven.len() as u64 * place / 1_000) as usize;
         proven.get(index).copied()
+    }
+}
+
+/// The place itself, or the first one behind it that its batch's checksum covers. Base offset, length and leader epoch
+/// stand in front of what is covered: a flip there that leaves offsets plausible nobody can tell from the truth, with
+/// Kafka neither.
+fn checked_place(segment: &[u8], place: u64) -> u64 {
+    let mut start = 0;
+    loop {
+        let length = segment.get(start + 8..start + 12);
+        let Some(length) = length.and_then(|bytes| bytes.try_into().ok()) else {
+            return place;
+        };
+        let end = start + 12 + u32::from_be_bytes(length) as usize;
+        if (place as usize) < end {
+            return place.max((start + CHECKSUM_PLACE) as u64);
+        }
+        start = end;
     }
 }
 

@@ -113,6 +113,8 @@ pub struct ReplicaSeen {
 pub struct Produced {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// Whom the client waits for.
@@ -130,6 +132,8 @@ pub struct Produced {
 pub struct Fetched {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// What the client may see.
@@ -168,6 +172,8 @@ pub enum Asked {
 pub struct OffsetsListed {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// What the client may see.

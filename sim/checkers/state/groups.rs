@@ -45,6 +45,8 @@ struct Begun {
     was_served: bool,
     /// The event.
     number: u32,
+    /// When, in simulated nanoseconds.
+    at: u64,
 }
 
 /// Whether a refusal with this says that nothing was kept and nothing will be.
@@ -87,6 +89,7 @@ impl State {
             current,
             was_served,
             number: self.number,
+            at: self.now,
         });
         register.is_watched = true;
     }
@@ -116,8 +119,9 @@ impl State {
             current,
             was_served: false,
             number: self.number,
+            at: self.now,
         });
-        if self.is_gone(key, "an offset was committed") {
+        if self.is_gone(key, begun.at, "an offset was committed") {
             return;
         }
         self.judge_commit(committed, begun);
@@ -221,7 +225,7 @@ impl State {
             }
             let acked = &register.acked;
             let is_judged = register.is_watched && !acked.is_empty();
-            if !is_judged || self.deleted.contains(&key.topic) {
+            if !is_judged || self.deleted.contains_key(&key.topic) {
                 continue;
             }
             looked += 1;

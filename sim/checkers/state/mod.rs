@@ -52,7 +52,8 @@ pub struct State {
     /// Nanoseconds of the run.
     now: u64,
     partitions: BTreeMap<Key, Ghost>,
-    deleted: BTreeSet<Uuid>,
+    /// With the moment in which it was acknowledged.
+    deleted: BTreeMap<Uuid, u64>,
     excused: BTreeMap<Key, Vec<Excused>>,
     producer_ids: BTreeSet<(i64, i16)>,
     images: BTreeMap<u64, u64>,
@@ -101,7 +102,7 @@ impl State {
             Event::ImageSeen { node, offset, hash } => self.image_seen(*node, *offset, *hash),
             Event::SnapshotSeen { offset, hash, .. } => self.snapshot_seen(*offset, *hash),
             Event::TopicDeleted { topic } => {
-                self.deleted.insert(*topic);
+                self.deleted.insert(*topic, self.now);
                 self.partitions.retain(|key, _| key.topic != *topic);
             }
         }
@@ -131,11 +132,12 @@ impl State {
             .or_insert_with(|| Ghost::new(class.unwrap_or(Durability::Flushed)))
     }
 
-    /// Whether the topic of `key` is gone: then whatever happens to it is wrong.
-    fn is_gone(&mut self, key: Key, what: &str) -> bool {
+    /// Whether the topic of `key` is gone: then whatever happens to it is wrong, unless it `began` before that.
+    fn is_gone(&mut self, key: Key, began: u64, what: &str) -> bool {
         self.report.looked(CheckerId::S38, 1);
-        let is_gone = self.deleted.contains(&key.topic);
-        if is_gone {
+        let deleted = self.deleted.get(&key.topic);
+        let is_gone = deleted.is_some();
+        if deleted.is_some_and(|&deleted| deleted <= began) {
             self.find(
                 CheckerId::S38,
                 key,

@@ -334,6 +334,7 @@ impl Pending {
         };
         let observed = &self.observed[&place];
         observer.produce_answered(&ProduceAnswered {
+            began: context.began,
             partition: observed.partition,
             acks,
             header: &observed.header,
