@@ -473,6 +473,10 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
+    fn moment(&self) -> u64 {
+        now_nanos()
+    }
+
     fn replica(&self, partition: TopicPartition, view: &ReplicaView<'_>) {
         WATCH.with_borrow_mut(|watch| watch.replica(partition, view));
     }
@@ -574,6 +578,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Produced(Produced {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 acks: match answer.acks {
                     replica::Acks::None => Acks::None,
@@ -608,6 +613,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Fetched(Fetched {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 offset: answer.fetch_offset,
@@ -632,6 +638,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::OffsetsListed(OffsetsListed {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 asked,

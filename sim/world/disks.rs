@@ -13,8 +13,9 @@ use super::{Nodes, World, logs};
 use crate::history::Key;
 use crate::plan::{self, Fault, FileFault, Plan};
 
-/// A batch's offset, length and leader epoch, which no checksum covers.
-const PREFIX_BYTES: u64 = 16;
+/// Where a batch's checksum stands; it covers all that is behind it. A flip of what stands in front of it (base offset,
+/// length, leader epoch) that leaves offsets plausible nobody can tell from the truth, with Kafka neither.
+const CHECKSUM_PLACE: u64 = 17;
 
 /// What faults have done to the disks.
 pub(super) struct DiskFaults {
@@ -123,7 +124,8 @@ impl DiskFaults {
         // Another part of the same number says where in the segment.
         let index = (batches.len() as u64 * (place * 7 % 1_000) / 1_000) as usize;
         let (start, length) = batches[index];
-        let offset = start + PREFIX_BYTES + (length - PREFIX_BYTES) * (place * 3 % 1_000) / 1_000;
+        let offset =
+            start + CHECKSUM_PLACE + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
         if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
             world.clients.damaged.borrow_mut().insert(*key);
             let name = fault.name();
