@@ -391,6 +391,10 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
+    fn moment(&self) -> u64 {
+        now_nanos()
+    }
+
     fn replica(&self, partition: TopicPartition, view: &ReplicaView<'_>) {
         WATCH.with_borrow_mut(|watch| watch.replica(partition, view));
     }
@@ -492,6 +496,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Produced(Produced {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 acks: match answer.acks {
                     replica::Acks::None => Acks::None,
@@ -526,6 +531,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Fetched(Fetched {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 offset: answer.fetch_offset,
@@ -550,6 +556,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::OffsetsListed(OffsetsListed {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 asked,
