@@ -242,13 +242,15 @@ impl Actor {
             self.skip("commit", "nothing read");
             return None;
         }
-        let body = Body::CommitOffsets {
+        let mut body = Body::CommitOffsets {
             group,
             generation,
             offsets,
+            given_up: 0,
         };
         self.invoke(body.clone());
         let before = self.client.requests_sent(ApiKey::OffsetCommit);
+        let unanswered = self.client.requests_unanswered(ApiKey::OffsetCommit);
         let (consumer, _) = self.consumer.as_mut().expect("just seen");
         let committed = consumer.commit().await;
         let requests = self.client.requests_sent(ApiKey::OffsetCommit) - before;
@@ -260,6 +262,9 @@ impl Actor {
             if !self.was_meant(&place.topic, place.topic_id).await {
                 stage = Stage::Info;
             }
+        }
+        if let Body::CommitOffsets { given_up, .. } = &mut body {
+            *given_up = (self.client.requests_unanswered(ApiKey::OffsetCommit) - unanswered) as u32;
         }
         self.complete(stage, body);
         Some(committed)

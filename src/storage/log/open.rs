@@ -141,6 +141,7 @@ impl Log {
             },
             segments: Vec::new(),
             next_offset: 0,
+            checked_end: None,
         };
         let known_start = directory.log_starts().get(name).unwrap_or(0);
         recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);

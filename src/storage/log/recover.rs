@@ -36,6 +36,8 @@ pub(super) struct Recovery<'a> {
     pub segments: Vec<Arc<Segment>>,
     /// The offset after the last good batch, or the base of an empty segment behind it.
     pub next_offset: Offset,
+    /// Where the segment before ends, if its batches were read.
+    pub checked_end: Option<Offset>,
 }
 
 impl Recovery<'_> {
@@ -159,6 +161,10 @@ impl Recovery<'_> {
         if base_offset < self.next_offset {
             return Ok(Some(self.overlap(base_offset)));
         }
+        // A loss of power may take the end of a segment that was not synced and leave the next one.
+        if let Some(end) = self.checked_end.filter(|end| *end < base_offset) {
+            return Ok(Some(self.gap(end, base_offset)));
+        }
         let (file, path, length) = self.open_log(base_offset).await?;
         let (options, state) = (self.options(true), self.empty_state());
         let mut scan = Scan::new(
@@ -201,6 +207,7 @@ impl Recovery<'_> {
         self.keep_checked(&segment, &file, &markers).await?;
         self.segments.push(segment);
         self.next_offset = next_offset.max(base_offset);
+        self.checked_end = Some(self.next_offset);
         Ok(bad)
     }
 
@@ -321,7 +328,7 @@ impl Recovery<'_> {
         if bad.offset < self.proven_offset {
             return Err(self.fence(bad));
         }
-        // Only if a segment overlaps the one before it is anything left.
+        // Only if a segment does not begin where the one before it ends is anything left.
         self.drop_segments(left).await?;
         tracing::warn!(
             name = %self.shared.name, offset = bad.offset, path = %bad.path.display(),
@@ -357,6 +364,15 @@ impl Recovery<'_> {
                 "the segment begins below offset {}, where the one before it ends",
                 self.next_offset
             ),
+        }
+    }
+
+    fn gap(&self, end: Offset, base_offset: Offset) -> BadBatch {
+        BadBatch {
+            path: self.shared.path.join(FileKind::Log.file_name(base_offset)),
+            position: 0,
+            offset: end,
+            reason: format!("the segment before it ends at offset {end}"),
         }
     }
 

@@ -25,6 +25,8 @@ enum Damage {
     EmptySegment,
     /// The segment at this position of the list is removed.
     SegmentGone(usize),
+    /// The segment at this position of the list lost its last batch.
+    SegmentShort(usize),
 }
 
 /// What is expected after the damage.
@@ -76,6 +78,11 @@ const TABLE: &[(Offset, bool, Damage, Expected)] = &[
     (80, true, EmptySegment, Batches(80, 0)),
     (80, false, SegmentGone(4), Fenced(72)),
     (10, false, SegmentGone(4), Batches(72, 0)),
+    // A segment that was not synced lost its end, or all of it, and the ones behind it did not.
+    (0, false, SegmentShort(1), Batches(34, 3)),
+    (34, false, SegmentShort(1), Batches(34, 3)),
+    (35, false, SegmentShort(1), Fenced(34)),
+    (0, false, SegmentGone(2), Batches(36, 2)),
 ];
 
 const BATCHES_PER_SEGMENT: usize = 9;
@@ -144,6 +151,11 @@ impl Home {
                     .expect("a new file");
             }
             SegmentGone(segment) => remove(FileKind::Log, segment).await,
+            SegmentShort(segment) => {
+                let bytes = batch(0, 2, 50).size_bytes() as i64;
+                let path = self.file(FileKind::Log, base_of(segment));
+                self.resize(&path, -bytes).await;
+            }
         }
     }
 }
