@@ -273,9 +273,7 @@ impl Actor {
         let outsider = Committer::outsider();
         let result = self.client.commit_offsets(group, &outsider, &offsets).await;
         let is_sound = self.was_meant(topic, key.topic).await;
-        if let Body::CommitOffsets { given_up, .. } = &mut body {
-            *given_up = (self.client.requests_unanswered(ApiKey::OffsetCommit) - unanswered) as u32;
-        }
+        self.count_given_up(&mut body, unanswered);
         match result {
             Ok(()) if is_sound => self.complete(Stage::Ok, body),
             Ok(()) => self.complete(Stage::Info, body),

@@ -263,11 +263,16 @@ impl Actor {
                 stage = Stage::Info;
             }
         }
-        if let Body::CommitOffsets { given_up, .. } = &mut body {
-            *given_up = (self.client.requests_unanswered(ApiKey::OffsetCommit) - unanswered) as u32;
-        }
+        self.count_given_up(&mut body, unanswered);
         self.complete(stage, body);
         Some(committed)
+    }
+
+    /// Says in a commit how many of its requests nobody answered: so many more than `before`.
+    pub(super) fn count_given_up(&self, body: &mut Body, before: u64) {
+        if let Body::CommitOffsets { given_up, .. } = body {
+            *given_up = (self.client.requests_unanswered(ApiKey::OffsetCommit) - before) as u32;
+        }
     }
 
     /// Asks for the group's offsets of everything that it may read.
