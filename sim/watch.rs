@@ -1,6 +1,8 @@
 //! Who looks at the brokers' machines while they run: tells the checkers of state what happens, and puts what changed
 //! into the trace. Nothing that a broker does depends on it.
 
+mod convert;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use broker::observer::{
     ProduceAnswered,
 };
 use controller::MetadataImage;
-use coordinator::groups::{CoordinatorPhase, CoordinatorView, GroupState, GroupView};
+use coordinator::groups::{CoordinatorPhase, CoordinatorView, GroupState};
 use protocol::records::BatchHeader;
 use raft::QuorumView;
 use replica::{ReplicaView, RoleView};
@@ -23,13 +25,13 @@ use types::{
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
-    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent, Settings,
-    State,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, OffsetCommitted,
+    OffsetsListed, Produced, QuorumSeen, Recovered, Settings, State,
 };
-use crate::history::{Acks, Durability, Isolation, Key};
+use crate::history::{Acks, Durability, Key};
 use crate::world::World;
 use crate::world::logs::{self, Side};
+use convert::{batch, group_seen, isolation, recovered, seen, sent};
 
 /// Where groups are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -356,7 +358,7 @@ impl Watch {
         if let Some(state) = &mut self.state {
             state.set_class(key, class);
         }
-        let with_producers = is_fresh || self.steps % PRODUCERS_EVERY == 0;
+        let with_producers = is_fresh || self.steps.is_multiple_of(PRODUCERS_EVERY);
         self.tell(|| Event::Replica(seen(key, view, with_producers)));
     }
 }
@@ -375,90 +377,6 @@ impl Watch {
     }
 }
 
-fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
-    Recovered {
-        node: view.node,
-        key,
-        death,
-        log_start: view.log_start,
-        log_end: view.log_end,
-        batches: None,
-        is_fenced: false,
-    }
-}
-
-fn window(entry: &replica::ProducerEntry) -> Vec<(i32, Offset)> {
-    let batches = entry.batches().iter();
-    batches
-        .map(|range| (range.last_sequence, range.last_offset))
-        .collect()
-}
-
-fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
-    let producers = with_producers.then(|| {
-        let entries = view.producers.entries();
-        entries
-            .map(|(producer_id, entry)| ProducerSeen {
-                producer_id,
-                producer_epoch: entry.producer_epoch,
-                last_sequence: (entry.last_sequence() >= 0).then(|| entry.last_sequence()),
-                last_offset: entry.last_offset(),
-                window: Some(window(entry)),
-            })
-            .collect()
-    });
-    ReplicaSeen {
-        node: view.node,
-        key,
-        leads: match view.role {
-            RoleView::Leader { epoch, .. } => Some(epoch),
-            _ => None,
-        },
-        log_start: view.log_start,
-        flushed: view.flushed,
-        log_end: view.log_end,
-        assigned_end: view.assigned_end,
-        high_watermark: view.high_watermark,
-        last_stable: view.last_stable,
-        epochs: view
-            .epochs
-            .entries()
-            .map(|entry| (entry.epoch, entry.start_offset))
-            .collect(),
-        producers,
-    }
-}
-
-fn batch(header: &BatchHeader) -> Batch {
-    Batch {
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        leader_epoch: header.partition_leader_epoch,
-        crc: header.crc,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        max_timestamp: header.max_timestamp,
-        is_control: header.is_control(),
-        attributes: header.attributes,
-        size_bytes: header.size_bytes() as u64,
-    }
-}
-
-fn sent(header: &BatchHeader) -> Sent {
-    Sent {
-        crc: header.crc,
-        attributes: header.attributes,
-    }
-}
-
-fn isolation(isolation: replica::Isolation) -> Isolation {
-    match isolation {
-        replica::Isolation::ReadUncommitted => Isolation::ReadUncommitted,
-        replica::Isolation::ReadCommitted => Isolation::ReadCommitted,
-    }
-}
-
 /// Looks at the broker with this `node.id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Watcher {
@@ -473,6 +391,10 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
+    fn moment(&self) -> u64 {
+        now_nanos()
+    }
+
     fn replica(&self, partition: TopicPartition, view: &ReplicaView<'_>) {
         WATCH.with_borrow_mut(|watch| watch.replica(partition, view));
     }
@@ -574,6 +496,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Produced(Produced {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 acks: match answer.acks {
                     replica::Acks::None => Acks::None,
@@ -608,6 +531,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::Fetched(Fetched {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 offset: answer.fetch_offset,
@@ -632,6 +556,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::OffsetsListed(OffsetsListed {
                 node: self.node,
+                began: answer.began,
                 key: answer.partition.into(),
                 isolation: isolation(answer.isolation),
                 asked,
@@ -681,41 +606,5 @@ impl Observer for Watcher {
             offset: end_offset,
             hash: image.digest(),
         });
-    }
-}
-
-fn group_seen(
-    group: GroupView<'_>,
-    coordinator: CoordinatorView<'_>,
-    topics: &BTreeMap<String, types::Uuid>,
-) -> GroupSeen {
-    let offsets = coordinator.offsets(group.group_id());
-    let is_stable = group.state() == GroupState::Stable;
-    let members = group.members().filter(|_| is_stable);
-    let owners = members.map(|member| {
-        let assigned = client::assigned_partitions(member.assignment().clone()).unwrap_or_default();
-        let keys = assigned.into_iter().filter_map(|(topic, partition)| {
-            let topic = *topics.get(&topic)?;
-            Some(Key { topic, partition })
-        });
-        (member.member_id().to_owned(), keys.collect())
-    });
-    GroupSeen {
-        group: group.group_id().to_owned(),
-        generation: group.generation_id(),
-        is_stable,
-        has_members: group.members().next().is_some(),
-        subscribed: topics
-            .iter()
-            .filter(|(name, _)| group.is_subscribed_to(name))
-            .map(|(_, id)| *id)
-            .collect(),
-        owners: owners.collect(),
-        offsets: offsets
-            .map(|(_, partition, committed)| {
-                let topic = committed.topic_id;
-                (Key { topic, partition }, committed.offset)
-            })
-            .collect(),
     }
 }

@@ -155,6 +155,7 @@ mod tests {
             group: "g".into(),
             generation: 1,
             offsets: vec![],
+            given_up: 0,
         };
         let poll = || Body::Poll {
             isolation: Isolation::ReadCommitted,

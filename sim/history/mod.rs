@@ -314,6 +314,10 @@ pub enum Body {
         generation: i32,
         /// The offsets.
         offsets: Vec<Committed>,
+        /// How many of its requests were given up without an answer, known at the end: each may act at any later time,
+        /// even if another one was answered. Kafka numbers no commits.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        given_up: u32,
     },
     /// Committed offsets are read.
     FetchOffsets {
@@ -387,6 +391,10 @@ impl Body {
             Body::AlterConfig { .. } => "alter_config",
         }
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Partitions that came to or left a consumer while an operation ran.

@@ -234,11 +234,18 @@ fn asked(words: &[&str], sending: Sending) -> Body {
             resets: Vec::new(),
         },
         "crash" => Body::Crash,
-        "commit" => Body::CommitOffsets {
-            group: rest[0].into(),
-            generation: 1,
-            offsets: rest[1..].iter().map(|word| committed(word)).collect(),
-        },
+        "commit" => {
+            let given_up = rest.iter().find_map(|word| word.strip_prefix("given_up="));
+            let offsets = rest[1..]
+                .iter()
+                .filter(|word| !word.starts_with("given_up="));
+            Body::CommitOffsets {
+                group: rest[0].into(),
+                generation: 1,
+                offsets: offsets.map(|word| committed(word)).collect(),
+                given_up: given_up.map_or(0, |count| count.parse().expect("a number")),
+            }
+        }
         "committed" => Body::FetchOffsets {
             group: rest[0].into(),
             offsets: rest[1..].iter().map(|word| committed(word)).collect(),

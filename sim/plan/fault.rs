@@ -236,6 +236,9 @@ pub enum Fault {
         millis: u64,
         /// How many operations.
         times: u32,
+        /// Only syncs, while writes go on.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        syncs: bool,
     },
     /// The disk has so many bytes left.
     DiskFull {

@@ -259,18 +259,21 @@ impl Actor {
             key,
             offset: Some(offset),
         };
-        let body = Body::CommitOffsets {
+        let mut body = Body::CommitOffsets {
             group: group.to_owned(),
             generation: -1,
             offsets: vec![committed],
+            given_up: 0,
         };
         self.invoke(body.clone());
         let before = self.client.requests_sent(ApiKey::OffsetCommit);
+        let unanswered = self.client.requests_unanswered(ApiKey::OffsetCommit);
         let named = (topic.to_owned(), partition);
         let offsets = BTreeMap::from([(named, CommittedOffset::at(offset))]);
         let outsider = Committer::outsider();
         let result = self.client.commit_offsets(group, &outsider, &offsets).await;
         let is_sound = self.was_meant(topic, key.topic).await;
+        self.count_given_up(&mut body, unanswered);
         match result {
             Ok(()) if is_sound => self.complete(Stage::Ok, body),
             Ok(()) => self.complete(Stage::Info, body),

@@ -250,13 +250,15 @@ impl Actor {
             self.skip("commit", "nothing read");
             return None;
         }
-        let body = Body::CommitOffsets {
+        let mut body = Body::CommitOffsets {
             group,
             generation,
             offsets,
+            given_up: 0,
         };
         self.invoke(body.clone());
         let before = self.client.requests_sent(ApiKey::OffsetCommit);
+        let unanswered = self.client.requests_unanswered(ApiKey::OffsetCommit);
         let (consumer, _) = self.consumer.as_mut().expect("just seen");
         let committed = consumer.commit().await;
         let requests = self.client.requests_sent(ApiKey::OffsetCommit) - before;
@@ -269,8 +271,16 @@ impl Actor {
                 stage = Stage::Info;
             }
         }
+        self.count_given_up(&mut body, unanswered);
         self.complete(stage, body);
         Some(committed)
+    }
+
+    /// Says in a commit how many of its requests nobody answered: so many more than `before`.
+    pub(super) fn count_given_up(&self, body: &mut Body, before: u64) {
+        if let Body::CommitOffsets { given_up, .. } = body {
+            *given_up = (self.client.requests_unanswered(ApiKey::OffsetCommit) - before) as u32;
+        }
     }
 
     /// Asks for the group's offsets of everything that it may read.

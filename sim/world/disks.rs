@@ -7,11 +7,15 @@ use runtime::simulated::disk::{
 };
 use runtime::simulated::trace::{self, Value};
 
-use types::Offset;
+use protocol::records::batches;
 
 use super::{Nodes, World, logs};
 use crate::history::Key;
 use crate::plan::{self, Fault, FileFault, Plan};
+
+/// Where a batch's checksum stands; it covers all that is behind it. A flip of what stands in front of it (base offset,
+/// length, leader epoch) that leaves offsets plausible nobody can tell from the truth, with Kafka neither.
+const CHECKSUM_PLACE: u64 = 17;
 
 /// What faults have done to the disks.
 pub(super) struct DiskFaults {
@@ -60,7 +64,14 @@ impl DiskFaults {
                 path,
                 millis,
                 times,
-            } => (node, Some(stall(path, *millis, *times))),
+                syncs,
+            } => {
+                let operation = match syncs {
+                    true => DiskOperation::Sync,
+                    false => DiskOperation::Any,
+                };
+                (node, Some(stall(operation, path, *millis, *times)))
+            }
             Fault::DiskFull { node, .. }
             | Fault::Rot { node, .. }
             | Fault::LostWrite { node, .. }
@@ -96,8 +107,8 @@ impl DiskFaults {
         }
     }
 
-    /// Damages a closed segment below its log's proven offset, where only a checksum can tell, and tells the clients'
-    /// judge: its partition may be refused, or read to an error.
+    /// Damages a batch below its log's proven offset, where only a checksum can tell, and tells the clients' judge: its
+    /// partition may be refused, or read to an error.
     fn damage(&self, node: u64, fault: &Fault, world: &World) {
         let (path, place) = match fault {
             Fault::Rot { path, place, .. } => (path, u64::from(*place)),
@@ -105,12 +116,18 @@ impl DiskFaults {
             _ => return,
         };
         let files = self.disks.files(node);
-        let Some((file, key)) = self.proven_segment(node, &files, path, place) else {
+        let proven = self.proven_segments(node, &files, path);
+        let index = (proven.len() as u64 * place / 1_000) as usize;
+        let Some((file, key, batches)) = proven.get(index) else {
             return;
         };
-        let offset = file.length_bytes * place / 1_000;
+        // Another part of the same number says where in the segment.
+        let index = (batches.len() as u64 * (place * 7 % 1_000) / 1_000) as usize;
+        let (start, length) = batches[index];
+        let offset =
+            start + CHECKSUM_PLACE + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
         if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
-            world.clients.damaged.borrow_mut().insert(key);
+            world.clients.damaged.borrow_mut().insert(*key);
             let name = fault.name();
             trace::emit_for(
                 node,
@@ -123,35 +140,37 @@ impl DiskFaults {
         }
     }
 
-    /// A segment that is not the last of its partition, whole on the device and below what the broker will believe to
-    /// be synced, whenever it is started again: recovery may not cut there.
-    fn proven_segment<'a>(
-        &self,
-        node: u64,
-        files: &'a [FileView],
-        path: &str,
-        place: u64,
-    ) -> Option<(&'a FileView, Key)> {
-        let is_log = |file: &&FileView| file.path.contains(path) && file.path.ends_with(".log");
-        let logs: Vec<&FileView> = files.iter().filter(is_log).collect();
-        let proven: Vec<(&FileView, Key)> = logs
-            .windows(2)
-            .filter(|pair| pair[0].length_bytes > 0)
-            .filter(|pair| pair[0].sound_to_bytes >= pair[0].length_bytes)
-            .filter_map(|pair| {
-                let (directory, _) = pair[0].path.rsplit_once('/')?;
-                let (next, base) = pair[1].path.rsplit_once('/')?;
-                let end: Offset = base.strip_suffix(".log")?.parse().ok()?;
-                let metadata = format!("{directory}/partition.metadata");
-                let key = logs::key_of(directory, &self.disks.durable_bytes(node, metadata)?)?;
-                let is_proven = directory == next && end <= logs::proven_offset(node, directory);
-                is_proven.then_some((pair[0], key))
-            })
-            .collect();
-        let index = (proven.len() as u64 * place / 1_000) as usize;
-        proven.get(index).copied()
+    /// The segments that have batches below what the broker will believe to be synced, whenever it is started again, with
+    /// position and length of these: recovery may not cut there.
+    fn proven_segments<'a>(&self, node: u64, files: &'a [FileView], path: &str) -> Vec<Proven<'a>> {
+        let logs = files
+            .iter()
+            .filter(|file| file.path.contains(path) && file.path.ends_with(".log"));
+        let proven = logs.filter_map(|file| {
+            let (directory, _) = file.path.rsplit_once('/')?;
+            let metadata = format!("{directory}/partition.metadata");
+            let key = logs::key_of(directory, &self.disks.durable_bytes(node, metadata)?)?;
+            let end = logs::proven_offset(node, directory);
+            let bytes = self.disks.durable_bytes(node, &file.path)?;
+            let mut position = 0;
+            let mut proven = Vec::new();
+            for batch in batches(bytes) {
+                let Ok(batch) = batch else { break };
+                let length = batch.header().size_bytes() as u64;
+                if batch.header().next_offset() > end || position + length > file.sound_to_bytes {
+                    break;
+                }
+                proven.push((position, length));
+                position += length;
+            }
+            (!proven.is_empty()).then_some((file, key, proven))
+        });
+        proven.collect()
     }
 }
+
+/// A segment, its partition, and position and length of its batches.
+type Proven<'a> = (&'a FileView, Key, Vec<(u64, u64)>);
 
 /// What the disk calls a plan's word.
 pub(super) fn survival_of(survival: plan::Survival) -> Survival {
@@ -184,9 +203,9 @@ fn disk_fault(effect: FileFault, path: &str, skip: u32, times: u32) -> DiskFault
     }
 }
 
-fn stall(path: &str, millis: u64, times: u32) -> DiskFault {
+fn stall(operation: DiskOperation, path: &str, millis: u64, times: u32) -> DiskFault {
     DiskFault {
-        operation: DiskOperation::Any,
+        operation,
         path_contains: path.to_owned(),
         skip: 0,
         times,

@@ -16,6 +16,11 @@ use types::{
 /// Is shown every step of a node's machines and what the node answers, read-only. Checkers read state in no other way.
 /// Whoever looks at a part only leaves the other methods as they are.
 pub trait Observer: Send + Sync {
+    /// The present moment, as the observer counts. A request's answers are shown with the moment in which it came.
+    fn moment(&self) -> u64 {
+        0
+    }
+
     /// A partition's replica was stepped.
     fn replica(&self, _partition: TopicPartition, _view: &ReplicaView<'_>) {}
 
@@ -65,6 +70,8 @@ pub trait Observer: Send + Sync {
 /// The answer of one partition of a Produce request that came as far as the partition's replica.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProduceAnswered<'a> {
+    /// When the request came, as the observer counts.
+    pub began: u64,
     /// The partition.
     pub partition: TopicPartition,
     /// What the client waits for.
@@ -83,6 +90,8 @@ pub struct ProduceAnswered<'a> {
 /// The answer of one partition of a Fetch request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FetchAnswered {
+    /// When the request came, as the observer counts.
+    pub began: u64,
     /// The partition.
     pub partition: TopicPartition,
     /// Which records the client may see.
@@ -108,6 +117,8 @@ pub struct FetchAnswered {
 /// The answer of one partition of a ListOffsets request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ListOffsetsAnswered {
+    /// When the request came, as the observer counts.
+    pub began: u64,
     /// The partition.
     pub partition: TopicPartition,
     /// Which records the client may see.

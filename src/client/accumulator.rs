@@ -5,11 +5,12 @@
 //! sequences, several at a time; when one comes back to be tried again, the partition waits for the others in flight,
 //! and those that came back leave one by one, so that the broker never forgets one that it appended. Plain producers have one batch of a partition in flight, which keeps order.
 
+mod pending;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use protocol::records::{Batch, BatchBuilder, CompressionSpec, Header, increment_sequence};
-use runtime::sync::oneshot;
+use protocol::records::{BatchBuilder, CompressionSpec, Header, increment_sequence};
 use types::{
     ErrorCode, Mono, NodeId, Offset, PartitionIndex, Prng, ProducerEpoch, ProducerId, Uuid,
 };
@@ -17,11 +18,11 @@ use types::{
 use crate::backoff::Backoff;
 use crate::error::{DeliveryError, Error};
 use crate::producer::RecordMetadata;
+use pending::Content;
+pub(crate) use pending::{DeliverySender, PendingBatch};
 
 /// Batches of one partition in flight at most: brokers remember that many (KIP-98).
 const IN_FLIGHT_PER_PARTITION_MAX: usize = 5;
-
-pub(crate) type DeliverySender = oneshot::Sender<Result<RecordMetadata, DeliveryError>>;
 
 /// A partition of one topic, not of another that has its name later.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,84 +52,6 @@ pub(crate) struct BatchPolicy {
     /// Of the first record for each partition, under the first identity.
     pub(crate) first_sequence: i32,
     pub(crate) backoff: Backoff,
-}
-
-/// A batch on its way.
-#[derive(Debug)]
-pub(crate) struct PendingBatch {
-    content: Content,
-    /// Of the first record, once attempted.
-    pub(crate) sequence: Option<i32>,
-    /// Attempts that left, or may have left, this process.
-    attempts: u32,
-    /// Whether an attempt ended without the broker's word.
-    is_uncertain: bool,
-    created: Mono,
-    buffered_bytes: usize,
-    /// Timestamp and waiter of each record.
-    deliveries: Vec<(i64, DeliverySender)>,
-    /// What the last attempt ended with.
-    last_error: Option<Error>,
-}
-
-#[derive(Debug)]
-enum Content {
-    Open(BatchBuilder),
-    Built(Batch),
-    /// In the middle of a conversion.
-    Taken,
-}
-
-impl PendingBatch {
-    fn record_count(&self) -> i32 {
-        self.deliveries.len() as i32
-    }
-
-    fn is_attempted(&self) -> bool {
-        matches!(self.content, Content::Built(_))
-    }
-
-    fn size_bytes(&self) -> usize {
-        match &self.content {
-            Content::Open(builder) => builder.size_bytes(),
-            Content::Built(batch) => batch.size_bytes(),
-            Content::Taken => 0,
-        }
-    }
-
-    /// The bytes to send; only of a batch that [`Accumulator::drain`] gave.
-    pub(crate) fn batch(&self) -> &Batch {
-        match &self.content {
-            Content::Built(batch) => batch,
-            Content::Open(_) | Content::Taken => panic!("a drained batch is built"),
-        }
-    }
-
-    fn build(&mut self, identity: Option<(ProducerId, ProducerEpoch)>, sequence: i32) {
-        let Content::Open(mut builder) = std::mem::replace(&mut self.content, Content::Taken)
-        else {
-            panic!("a batch is built once");
-        };
-        if let Some((id, epoch)) = identity {
-            builder = builder.producer(id, epoch, sequence);
-            self.sequence = Some(sequence);
-        }
-        self.content = Content::Built(builder.build());
-    }
-
-    /// Makes it as if it had never been attempted.
-    ///
-    /// # Errors
-    /// If its own records cannot be read, which is a defect of the builder.
-    fn unbuild(&mut self, compression: CompressionSpec) -> Result<(), Error> {
-        let mut builder = BatchBuilder::new(0).compression(compression);
-        for record in self.batch().records() {
-            builder.append_record(&record?);
-        }
-        self.content = Content::Open(builder);
-        self.sequence = None;
-        Ok(())
-    }
 }
 
 /// The batches of one partition.

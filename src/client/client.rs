@@ -129,6 +129,12 @@ impl Client {
         self.inner.sent.of(api)
     }
 
+    /// How many of them no answer has come to. What is given up may still reach a broker that is slow, after what was
+    /// sent later on another connection: it acts, or acts again, then.
+    pub fn requests_unanswered(&self, api: ApiKey) -> u64 {
+        self.inner.sent.unanswered(api)
+    }
+
     /// What is known of the cluster now. Do not hold it across an await.
     pub fn metadata(&self) -> Ref<'_, Metadata> {
         self.inner.metadata.borrow()

@@ -51,16 +51,40 @@ pub struct ConnectionOptions {
 
 /// How many requests of each API were handed to connections.
 #[derive(Clone, Debug, Default)]
-pub struct Sent(Rc<RefCell<BTreeMap<i16, u64>>>);
+pub struct Sent(Rc<RefCell<BTreeMap<i16, Counts>>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    sent: u64,
+    answered: u64,
+}
 
 impl Sent {
     /// Requests of this API so far.
     pub fn of(&self, api: ApiKey) -> u64 {
-        self.0.borrow().get(&api.code()).copied().unwrap_or(0)
+        self.counts(api).sent
+    }
+
+    /// Those of them that no answer has come to.
+    pub fn unanswered(&self, api: ApiKey) -> u64 {
+        let counts = self.counts(api);
+        counts.sent - counts.answered
+    }
+
+    fn counts(&self, api: ApiKey) -> Counts {
+        self.0
+            .borrow()
+            .get(&api.code())
+            .copied()
+            .unwrap_or_default()
     }
 
     fn count(&self, api: ApiKey) {
-        *self.0.borrow_mut().entry(api.code()).or_default() += 1;
+        self.0.borrow_mut().entry(api.code()).or_default().sent += 1;
+    }
+
+    fn count_answer(&self, api: ApiKey) {
+        self.0.borrow_mut().entry(api.code()).or_default().answered += 1;
     }
 }
 
@@ -91,6 +115,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct Pending {
+    api: ApiKey,
     correlation_id: i32,
     deadline: Mono,
     timeout_ms: u64,
@@ -307,7 +332,8 @@ impl Connection {
         let (correlation_id, frame) = self.encode(request, version)?;
         let (reply, answer) = oneshot::channel();
         let timeout_ms = timeout_ms.unwrap_or(self.shared.options.request_timeout_ms);
-        self.shared.expect(correlation_id, timeout_ms, reply);
+        self.shared
+            .expect(R::KEY, correlation_id, timeout_ms, reply);
         permit.send(frame);
         self.shared.options.sent.count(R::KEY);
         Ok(answer)
@@ -365,6 +391,7 @@ impl Shared {
     /// Notes that an answer is awaited.
     fn expect(
         &self,
+        api: ApiKey,
         correlation_id: i32,
         timeout_ms: u64,
         reply: oneshot::Sender<Result<Bytes, Error>>,
@@ -375,6 +402,7 @@ impl Shared {
             self.deadline_moved.notify_one();
         }
         self.pending.borrow_mut().push_back(Pending {
+            api,
             correlation_id,
             deadline,
             timeout_ms,
@@ -405,6 +433,7 @@ impl Shared {
             return Err(Error::Disconnected(text));
         }
         self.room.notify_one();
+        self.options.sent.count_answer(pending.api);
         // Whoever dropped its reply does not want it.
         let _ = pending.reply.send(Ok(frame));
         Ok(())

@@ -219,7 +219,6 @@ mod tests {
             isolation,
             &aborted,
         )
-        .unwrap()
     }
 
     fn offsets(fetched: &Fetched) -> Vec<Offset> {

@@ -126,7 +126,7 @@ plants! {
     OutsiderCommits = "90",
     /// A commit is acknowledged before it is in the log.
     CommitAckedEarly = "own",
-    /// A member that is missed in a rebalance leaves the group stuck.
+    /// A member that is missed in a rebalance leaves the group stuck: neither its deadline nor its session ends that.
     RebalanceStuck = "92",
     /// A loaded group begins again with an old generation.
     GenerationForgotten = "own",

@@ -4,6 +4,7 @@
 //! the register may be in, and give an operation its effect no earlier than somebody needs it. Values need not be
 //! unique. Two facts keep the set small: a read that can be served is served at once, for it changes nothing; and a commit
 //! whose end nobody knows acts only when a pending read demands its value, for nobody demands that it acts at all.
+//! A commit of which some requests were given up without an answer may act once more for each of them.
 //! The set is bounded; a register that exceeds the bound is undecided, and counted.
 
 use super::expectations::GroupExpectation;
@@ -46,21 +47,34 @@ pub fn check(indexed: &Indexed<'_>, report: &mut Report) {
     let mut registers: BTreeMap<(&str, Key), Vec<Access>> = BTreeMap::new();
     for call in &indexed.calls {
         let stage = indexed.stage(call);
-        let (group, offsets, is_read) = match &indexed.told(call).body {
-            Body::CommitOffsets { group, offsets, .. } if stage != Stage::Fail => {
-                (group, offsets, false)
+        let (group, offsets, is_read, given_up) = match &indexed.told(call).body {
+            Body::CommitOffsets {
+                group,
+                offsets,
+                given_up,
+                ..
+            } if stage != Stage::Fail => (group, offsets, false, *given_up),
+            Body::FetchOffsets { group, offsets } if stage == Stage::Ok => {
+                (group, offsets, true, 0)
             }
-            Body::FetchOffsets { group, offsets } if stage == Stage::Ok => (group, offsets, true),
             _ => continue,
         };
         for &Committed { key, offset } in offsets {
-            registers.entry((group, key)).or_default().push(Access {
+            let accesses = registers.entry((group, key)).or_default();
+            let access = Access {
                 content: offset,
                 is_read,
                 is_certain: stage == Stage::Ok,
                 invoke: call.invoke,
                 end: call.end.unwrap_or(Index::MAX),
-            });
+            };
+            accesses.push(access);
+            // A request that was given up acts late, and then another one of the same operation has acted before.
+            let late = Access {
+                is_certain: false,
+                ..access
+            };
+            accesses.extend((0..given_up).map(|_| late));
         }
     }
     add_strays(indexed, &mut registers);

@@ -29,7 +29,9 @@ impl State {
             Err(_) => return,
         };
         let key = produced.key;
-        if produced.acks == Acks::None || self.is_gone(key, "a produce was acknowledged") {
+        if produced.acks == Acks::None
+            || self.is_gone(key, produced.began, "a produce was acknowledged")
+        {
             return;
         }
         let ghost = self.ghost(key);
@@ -89,8 +91,7 @@ impl State {
             ErrorCode::OffsetOutOfRange => return self.out_of_range(fetched),
             _ => return,
         }
-        // A fetch that began before the deletion and waited may end with nothing.
-        if fetched.has_records && self.is_gone(key, "records were read") {
+        if self.is_gone(key, fetched.began, "records were read") {
             return;
         }
         let Some(seen) = self.ghost(key).seen.clone() else {
@@ -176,7 +177,7 @@ impl State {
             return;
         };
         let key = listed.key;
-        if self.is_gone(key, "offsets were listed") {
+        if self.is_gone(key, listed.began, "offsets were listed") {
             return;
         }
         let ghost = self.ghost(key);

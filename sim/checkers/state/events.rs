@@ -117,6 +117,8 @@ pub struct ReplicaSeen {
 pub struct Produced {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// Whom the client waits for.
@@ -136,6 +138,8 @@ pub struct Produced {
 pub struct Fetched {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// What the client may see.
@@ -174,6 +178,8 @@ pub enum Asked {
 pub struct OffsetsListed {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
     /// Which partition.
     pub key: Key,
     /// What the client may see.

@@ -51,6 +51,8 @@ struct Begun {
     was_served: bool,
     /// The event.
     number: u32,
+    /// When, in simulated nanoseconds.
+    at: u64,
 }
 
 /// Whether a refusal with this says that nothing was kept and nothing will be.
@@ -96,6 +98,7 @@ impl State {
             current,
             was_served,
             number: self.number,
+            at: self.now,
         });
         register.is_watched = true;
     }
@@ -125,8 +128,9 @@ impl State {
             current,
             was_served: false,
             number: self.number,
+            at: self.now,
         });
-        if self.is_gone(key, "an offset was committed") {
+        if self.is_gone(key, begun.at, "an offset was committed") {
             return;
         }
         self.judge_commit(committed, begun);

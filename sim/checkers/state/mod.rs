@@ -52,7 +52,8 @@ pub struct State {
     /// Nanoseconds of the run.
     now: u64,
     partitions: BTreeMap<Key, Ghost>,
-    deleted: BTreeSet<Uuid>,
+    /// With the moment in which it was acknowledged.
+    deleted: BTreeMap<Uuid, u64>,
     /// The topics that exist, if anybody told.
     topics: Option<BTreeSet<Uuid>>,
     excused: BTreeMap<Key, Vec<Excused>>,
@@ -105,7 +106,7 @@ impl State {
             Event::SnapshotSeen { offset, hash, .. } => self.snapshot_seen(*offset, *hash),
             Event::TopicsSeen { topics } => self.topics = Some(topics.clone()),
             Event::TopicDeleted { topic } => {
-                self.deleted.insert(*topic);
+                self.deleted.insert(*topic, self.now);
                 self.partitions.retain(|key, _| key.topic != *topic);
             }
         }
@@ -135,11 +136,12 @@ impl State {
             .or_insert_with(|| Ghost::new(class.unwrap_or(Durability::Flushed)))
     }
 
-    /// Whether the topic of `key` is gone: then whatever happens to it is wrong.
-    fn is_gone(&mut self, key: Key, what: &str) -> bool {
+    /// Whether the topic of `key` is gone: then whatever happens to it is wrong, unless it `began` before that.
+    fn is_gone(&mut self, key: Key, began: u64, what: &str) -> bool {
         self.report.looked(CheckerId::S38, 1);
-        let is_gone = self.deleted.contains(&key.topic);
-        if is_gone {
+        let deleted = self.deleted.get(&key.topic);
+        let is_gone = deleted.is_some();
+        if deleted.is_some_and(|&deleted| deleted <= began) {
             self.find(
                 CheckerId::S38,
                 key,
@@ -152,7 +154,7 @@ impl State {
     /// Whether the topic may be there no more, so that what is kept of it goes.
     fn may_be_gone(&self, topic: Uuid) -> bool {
         let is_missing = |topics: &BTreeSet<Uuid>| !topics.contains(&topic);
-        self.deleted.contains(&topic) || self.topics.as_ref().is_some_and(is_missing)
+        self.deleted.contains_key(&topic) || self.topics.as_ref().is_some_and(is_missing)
     }
 
     fn looked(&mut self, checker: CheckerId) {

@@ -90,7 +90,7 @@ impl State {
 
     pub(super) fn recovered(&mut self, recovered: &Recovered) {
         let key = recovered.key;
-        if self.is_gone(key, "a log was opened") || recovered.is_fenced {
+        if self.is_gone(key, self.now, "a log was opened") || recovered.is_fenced {
             self.ghost_ends_life(key);
             return;
         }

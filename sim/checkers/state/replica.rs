@@ -8,7 +8,7 @@ use types::{LeaderEpoch, NodeId, Offset};
 
 impl State {
     pub(super) fn appended(&mut self, node: NodeId, key: Key, batch: Batch) {
-        if self.is_gone(key, "a batch was appended") {
+        if self.is_gone(key, self.now, "a batch was appended") {
             return;
         }
         self.opened(node, key, 0, batch.base_offset);
@@ -44,7 +44,7 @@ impl State {
 
     pub(super) fn replica(&mut self, seen: &ReplicaSeen) {
         let key = seen.key;
-        if self.deleted.contains(&key.topic) {
+        if self.deleted.contains_key(&key.topic) {
             // Its files go away in the background.
             return;
         }
@@ -53,6 +53,10 @@ impl State {
         let before = self.ghost(key).seen.take();
         if let Some(before) = &before {
             self.never_back(before, seen);
+        }
+        if seen.assigned_end < self.ghost(key).assigned_end {
+            let how = "what could not be written was taken back";
+            self.cut_away(key, seen.assigned_end, CheckerId::S8, how);
         }
         self.epochs(seen);
         self.canonise(seen);

@@ -158,6 +158,7 @@ impl Told {
     fn acknowledge_sent(&mut self, acks: Acks, batch: Batch, sent: Sent, offset: Offset) {
         self.event(Event::Produced(Produced {
             node: 1,
+            began: self.now,
             key: a(),
             acks,
             batch,
@@ -169,9 +170,15 @@ impl Told {
 
     /// A poll at read_committed gets what lies below the high watermark.
     fn fetch(&mut self, offset: Offset) {
+        self.fetch_since(self.now, offset);
+    }
+
+    /// One that came at this moment.
+    fn fetch_since(&mut self, began: u64, offset: Offset) {
         let bound = self.seen.high_watermark;
         self.event(Event::Fetched(super::Fetched {
             node: 1,
+            began,
             key: a(),
             isolation: Isolation::ReadCommitted,
             offset,

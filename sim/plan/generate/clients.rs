@@ -110,7 +110,7 @@ fn client(id: u32, role: Role, draw: &mut Draw) -> ClientPlan {
     if role == Role::Member {
         set("session_timeout_ms", draw.pick(&[2_000, 6_000]));
         set("rebalance_timeout_ms", draw.pick(&[4_000, 10_000]));
-        set("cooperative", i64::from(id % 2 == 0));
+        set("cooperative", i64::from(id.is_multiple_of(2)));
         client.group = Some(draw.weighted(&[(4, "g0"), (1, "g1")]).to_owned());
         client.instance = draw.one_in(4).then(|| format!("static-{id}"));
     }

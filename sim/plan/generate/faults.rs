@@ -51,12 +51,15 @@ const KINDS: [Kind; 20] = [
     Kind::ClockDrift,
 ];
 
+/// Kinds that come twice as often where all come: what they do depends on the moment and the place.
+const OFTEN: [Kind; 4] = [Kind::DiskError, Kind::PowerLoss, Kind::Reset, Kind::Damage];
+
 /// The faults of a seed.
 pub(super) fn generate(seed: u64, profile: Profile, plan: &Plan) -> Vec<FaultPlan> {
     let mut draw = Draw::new(seed, "plan faults");
     let kinds: Vec<Kind> = match profile {
         Profile::Calm => return Vec::new(),
-        Profile::All => KINDS.to_vec(),
+        Profile::All => [&KINDS[..], &OFTEN[..]].concat(),
         Profile::Swarm => {
             let share = draw.pick(&[15, 30, 50]);
             let mut kinds: Vec<Kind> = KINDS.into_iter().filter(|_| draw.percent(share)).collect();
@@ -106,7 +109,9 @@ fn followers(kind: Kind, first: &FaultPlan, draw: &mut Draw) -> Vec<FaultPlan> {
     };
     let mut next = Vec::new();
     match (kind, &first.fault) {
-        (Kind::DiskError | Kind::NoSpace | Kind::DiskFull | Kind::Damage, _) if draw.one_in(2) => {
+        (Kind::DiskError | Kind::NoSpace | Kind::DiskFull | Kind::Damage, _)
+            if draw.percent(66) =>
+        {
             let after_ms = draw.small(100, 15_000);
             let for_ms = draw.small(200, 2_000);
             let fault = match draw.between(0, 2) {
@@ -278,6 +283,8 @@ fn disk(kind: Kind, node: String, draw: &mut Draw) -> Fault {
     let path = draw.pick(&[
         "",
         ".log",
+        ".log",
+        "/t",
         "__cluster_metadata",
         "__consumer_offsets",
         "t0-0",
@@ -288,6 +295,9 @@ fn disk(kind: Kind, node: String, draw: &mut Draw) -> Fault {
             node,
             effect: draw.pick(&[
                 FileFault::WriteError,
+                FileFault::WriteError,
+                FileFault::SyncError,
+                FileFault::SyncError,
                 FileFault::SyncError,
                 FileFault::DirectorySyncError,
                 FileFault::ReadError,
@@ -308,8 +318,12 @@ fn disk(kind: Kind, node: String, draw: &mut Draw) -> Fault {
         Kind::Stall => Fault::Stall {
             node,
             path,
-            millis: draw.small(50, 5_000),
+            millis: match draw.one_in(2) {
+                true => draw.between(2_000, 6_000),
+                false => draw.small(50, 5_000),
+            },
             times: draw.between(1, 3) as u32,
+            syncs: draw.one_in(2),
         },
         Kind::DiskFull => Fault::DiskFull {
             node,

@@ -63,7 +63,7 @@ fn broker(seed: u64, id: i32) -> BrokerPlan {
         open_files_max: draw.pick(&[24, 64, 400]),
         memory_bytes_max: draw.pick(&[8 << 20, 64 << 20]),
         disk_bytes: 1 << 30,
-        sync_us_max: draw.pick(&[200, 1_000, 10_000]),
+        sync_us_max: draw.pick(&[200, 1_000, 10_000, 60_000]),
         clock_offset_ms: draw.between(0, 4_000) as i64 - 2_000,
         clock_drift_ppm: draw.between(0, 400) as i32 - 200,
         options: options(&mut draw),
@@ -76,7 +76,10 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
     let mut set = |key: &str, value: String| {
         options.insert(key.to_owned(), value);
     };
-    let segment = draw.small(1, 64) << 10;
+    let segment = match draw.one_in(3) {
+        true => 1_024,
+        false => draw.small(1, 64) << 10,
+    };
     set("internal.segment.bytes", segment.to_string());
     set(
         "internal.index.interval.bytes",

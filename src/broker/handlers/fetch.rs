@@ -374,6 +374,7 @@ fn observe(
         return;
     };
     observer.fetch_answered(&FetchAnswered {
+        began: context.began,
         partition: TopicPartition {
             topic_id: topic.id,
             partition: data.partition_index,

@@ -108,6 +108,7 @@ fn observe(
         return;
     };
     observer.list_offsets_answered(&ListOffsetsAnswered {
+        began: context.began,
         partition: TopicPartition {
             topic_id: topic.id,
             partition: asked.partition_index,

@@ -335,6 +335,7 @@ impl Pending {
         let observed = &self.observed[&place];
         let waited = context.core.now().mono.since(context.now.mono);
         observer.produce_answered(&ProduceAnswered {
+            began: context.began,
             partition: observed.partition,
             acks,
             header: &observed.header,

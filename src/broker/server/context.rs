@@ -49,6 +49,8 @@ pub struct RequestContext {
     pub image: Arc<Image>,
     /// When the request came.
     pub now: Now,
+    /// The same, as the observer counts; 0 without one.
+    pub began: u64,
     pub(crate) throttle_time_ms: Rc<Cell<u32>>,
 }
 

@@ -155,6 +155,7 @@ pub fn start(core: &Rc<Core>, peer: &Rc<Peer>, frame: Bytes) -> Result<Handling,
         version,
         image: core.node.image(),
         now: core.now(),
+        began: core.node.observer().map_or(0, |observer| observer.moment()),
         throttle_time_ms: Rc::new(Cell::new(0)),
     };
     Ok((route.start)(context, decoder, header.correlation_id))

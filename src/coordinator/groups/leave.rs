@@ -183,6 +183,9 @@ impl Group {
         if member.is_waiting() && !member.is_new {
             return;
         }
+        if self.state == GroupState::PreparingRebalance && types::plant_chosen!(RebalanceStuck) {
+            return;
+        }
         step.out.note("a session timed out", &self.id);
         self.remove_member(step, member_id);
         self.rebalance_if_any(step, "a session timed out");

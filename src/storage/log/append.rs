@@ -311,8 +311,11 @@ pub(super) async fn run(
         }
     }
     let active = core.active().clone();
+    // As if the indexes of a segment that ends here could not be written.
+    let has_rolled = plan.groups.iter().any(|group| group.rolls_to.is_some());
     if result.is_ok()
-        && active.state().offset_index.is_due()
+        && has_rolled
+        && log_end_offset > 0
         && types::planted!(IndexErrorReusesOffsets)
     {
         core.log_end_offset = log_end_offset;

@@ -42,8 +42,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         what: "a small file before it takes its name",
         file: "src/storage/files.rs",
-        text: "    file.sync_data().await?;\n    disk.rename(&temporary, path).await?;",
-        instead: "    disk.rename(&temporary, path).await?;",
+        text: "        file.sync_data().await?;\n    }\n    disk.rename(&temporary, path).await?;",
+        instead: "    }\n    disk.rename(&temporary, path).await?;",
         complaint: "renamed without having been synced",
     },
     Mutant {
@@ -86,7 +86,7 @@ pub fn run(root: &Path, examine: impl Fn(&Path) -> Result<Vec<String>>) -> Resul
 fn build(root: &Path, mutant: &Mutant) -> Result<PathBuf> {
     let copy = root.join("target/mutants");
     let mut kept = BTreeSet::new();
-    for name in ["Cargo.toml", "Cargo.lock", "src"] {
+    for name in ["Cargo.toml", "Cargo.lock", "src", "sim"] {
         mirror(root, &copy, Path::new(name), mutant, &mut kept)?;
     }
     remove_others(&copy, &kept)?;

@@ -52,6 +52,23 @@ fn committed_offsets_are_a_register() {
             "H21",
         ),
         (
+            "a request of it that was given up acts after what was committed later",
+            "m commit g a=3 given_up=1 => ok
+             m commit g a=5 => ok
+             n committed g a => ok a=5
+             n committed g a => ok a=3",
+            "",
+        ),
+        (
+            "a request that was given up acts twice",
+            "m commit g a=3 given_up=1 => ok
+             m commit g a=5 => ok
+             n committed g a => ok a=3
+             m commit g a=6 => ok
+             n committed g a => ok a=3",
+            "H21",
+        ),
+        (
             "a commit in doubt takes effect late",
             "o commit g a=2 => info
              m commit g a=3 => ok

@@ -157,6 +157,7 @@ impl Model {
                     key,
                     offset: Some(self.prng.below(end + 1) as Offset),
                 }],
+                given_up: 0,
             },
             8..16 => Body::FetchOffsets {
                 group,

@@ -8,6 +8,7 @@ use types::{ErrorCode, Offset};
 fn fetched(offset: Offset) -> Fetched {
     Fetched {
         node: 1,
+        began: 0,
         key: a(),
         isolation: Isolation::ReadCommitted,
         offset,
@@ -36,6 +37,7 @@ fn list(told: &mut Told, isolation: Isolation, asked: Asked, offset: Offset) {
     log(told);
     told.event(Event::OffsetsListed(OffsetsListed {
         node: 1,
+        began: 0,
         key: a(),
         isolation,
         asked,

@@ -497,6 +497,17 @@ fn nothing_of_a_deleted_topic_comes_back() {
             "S38",
         ),
         (
+            "records for who asked before",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                let began = told.now;
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.fetch_since(began, 0);
+            },
+            "",
+        ),
+        (
             "a commit",
             |told| {
                 told.event(Event::TopicDeleted { topic: a().topic });
@@ -512,6 +523,7 @@ fn nothing_of_a_deleted_topic_comes_back() {
                 told.event(Event::TopicDeleted { topic: a().topic });
                 told.event(Event::Fetched(Fetched {
                     node: 1,
+                    began: 0,
                     key: a(),
                     isolation: Isolation::ReadCommitted,
                     offset: 5,

@@ -462,6 +462,22 @@ fn producers_are_what_the_log_says() {
             "",
         ),
         (
+            "a batch could not be written, and another producer's got its place",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.step(|seen| seen.assigned_end = 5);
+                told.step(|seen| seen.assigned_end = 0);
+                // The step is told before the batch that it queued.
+                let mut other = producer(4, 4);
+                other.producer_id += 1;
+                told.step(|seen| {
+                    seen.assigned_end = 5;
+                    seen.producers = Some(vec![other]);
+                });
+            },
+            "",
+        ),
+        (
             "another sequence",
             |told| {
                 told.append(numbered(0, 4, 0));

@@ -205,6 +205,7 @@ impl Broker {
             ..batch
         };
         self.event(Event::Produced(Produced {
+            began: 0,
             node: 1,
             key: a(),
             acks: Acks::All,
@@ -252,6 +253,7 @@ impl Broker {
         let offset = self.log_start + self.prng.below(20) as Offset;
         let is_outside = offset > self.end_of(self.written).max(self.log_start);
         self.event(Event::Fetched(Fetched {
+            began: 0,
             node: 1,
             key: a(),
             isolation: Isolation::ReadCommitted,
@@ -285,6 +287,7 @@ impl Broker {
             }
         };
         self.event(Event::OffsetsListed(OffsetsListed {
+            began: 0,
             node: 1,
             key: a(),
             isolation: Isolation::ReadCommitted,
