@@ -8,6 +8,7 @@ use protocol::records::{BATCH_HEADER_BYTES, BatchHeader};
 use runtime::disk::{File, OpenMode};
 use types::{Now, Offset, ProducerId, planted};
 
+use super::again::write_again;
 use super::core::Shared;
 use super::open::remove_all;
 use super::scan::{BadBatch, Scan, ScanOptions};
@@ -20,9 +21,6 @@ use crate::index::{
 };
 use crate::names::{FileKind, PartitionName};
 use crate::segment::{Segment, SegmentState, TimestampOffset};
-
-/// How much is written again at once.
-const REWRITE_BYTES: usize = 1 << 20;
 
 /// The segments of a log as they are being checked, oldest first.
 pub(super) struct Recovery<'a> {
@@ -201,7 +199,8 @@ impl Recovery<'_> {
             state.recent = Default::default();
         }
         if let Some(from) = unproven_from {
-            self.write_again(&file, from, state.size_bytes).await?;
+            let again = write_again(&file, from, state.size_bytes).await;
+            again.map_err(|error| self.fail("writing again", &path, &error))?;
         }
         let segment = self.shared.segment(base_offset, state);
         self.keep_checked(&segment, &file, &markers).await?;
@@ -209,27 +208,6 @@ impl Recovery<'_> {
         self.next_offset = next_offset.max(base_offset);
         self.checked_end = Some(self.next_offset);
         Ok(bad)
-    }
-
-    /// Writes what was found good and is not known to have been synced once more. After a failed sync the system may
-    /// hold pages that the disk never got and that it takes for clean: the next life reads them, and a sync of them does
-    /// nothing and succeeds.
-    async fn write_again(&self, file: &File, from: u64, to: u64) -> Result<(), OpenError> {
-        let mut position = from;
-        while position < to && !planted!(RecoveryBelievesPageCache) {
-            let length = usize::try_from(to - position).unwrap_or(usize::MAX);
-            let read = file.read_at(position, length.min(REWRITE_BYTES)).await;
-            let bytes = read.map_err(|error| self.fail("reading", file.path(), &error))?;
-            if bytes.is_empty() {
-                let error = io::ErrorKind::UnexpectedEof.into();
-                return Err(self.fail("reading", file.path(), &error));
-            }
-            let length = bytes.len() as u64;
-            let written = file.write_at(position, vec![bytes]).await;
-            written.map_err(|error| self.fail("writing", file.path(), &error))?;
-            position += length;
-        }
-        Ok(())
     }
 
     /// Makes the good part of a segment durable, and its indexes right.
