@@ -47,7 +47,9 @@ impl State {
             }
         }
         for ghost in self.partitions.values_mut() {
-            ghost.died = Some(death);
+            if ghost.died != Some(Death::Power) {
+                ghost.died = Some(death);
+            }
         }
         self.groups
             .died(death, self.settings.commits_are_replicated);
@@ -98,7 +100,12 @@ impl State {
         let ghost = self.ghost(key);
         let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
         let written = ghost.seen.as_ref().map_or(0, |seen| seen.log_end);
-        let promised = match recovered.death {
+        // A process that ends before it has opened the log changes nothing about the loss of power before it.
+        let death = match ghost.died {
+            Some(Death::Power) => Death::Power,
+            _ => recovered.death,
+        };
+        let promised = match death {
             Death::Kill => written,
             Death::Power => ghost.promised_end(),
         };
