@@ -101,6 +101,7 @@ impl State {
         let ghost = self.ghost(key);
         let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
         let written = ghost.seen.as_ref().map_or(0, |seen| seen.log_end);
+        // A process that ends before it has opened the log changes nothing about the loss of power before it.
         let death = match ghost.died {
             Some(Death::Power) => Death::Power,
             _ => recovered.death,
