@@ -255,7 +255,7 @@ impl<'a> Indexed<'a> {
                 operation: operation.index,
                 is_ok: operation.stage == Stage::Ok,
                 is_excused: log.expected.excuses(offset, asked)
-                    || self.is_late_answer(log, offset, value, invoked),
+                    || (read.asked.is_none() && self.is_late_answer(log, offset, value, invoked)),
             });
         }
     }
