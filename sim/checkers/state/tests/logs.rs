@@ -373,6 +373,7 @@ fn window(told: &mut Told, known: &[i32]) {
 fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
     told.event(Event::Produced(Produced {
         node: 1,
+        began: told.now,
         key: a(),
         acks: Acks::All,
         batch,
