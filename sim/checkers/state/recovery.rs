@@ -47,6 +47,7 @@ impl State {
             }
         }
         for ghost in self.partitions.values_mut() {
+            // A log that was not opened since the power went is still as the loss left it.
             if ghost.died != Some(Death::Power) {
                 ghost.died = Some(death);
             }
@@ -112,7 +113,7 @@ impl State {
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;
         // A loss of power may bring back the names of segments that retention took.
-        let may_go_back = recovered.death == Death::Power;
+        let may_go_back = death == Death::Power;
         let is_kept = recovered.log_start >= log_start || may_go_back;
         self.demand(is_kept, CheckerId::S31, key, || {
             let start = recovered.log_start;
