@@ -31,6 +31,8 @@ const PRODUCE_MS_MAX: i64 = 30_000;
 const RETRY_MS: u64 = 200;
 /// After so many partitions that cannot be written the judge stops looking.
 const FAILED_PRODUCES_MAX: usize = 3;
+/// How long it may take to learn the ends of one partition, in milliseconds: those behind it need time, too.
+const ENDS_MS_MAX: u64 = 10_000;
 /// How long reading a damaged partition may take, in milliseconds.
 const DAMAGED_MS_MAX: u64 = 20_000;
 /// Fetches without progress that a reader may need for each partition, beside those that wait for records.
@@ -189,7 +191,8 @@ pub async fn final_reads(context: &Rc<Context>, deadline_nanos: u64) -> FinalRea
     };
     let mut starts = BTreeMap::new();
     for ((topic, partition), &key) in &partitions {
-        match ends_of(&mut actor, topic, key, deadline_nanos).await {
+        let patience_nanos = now_nanos() + ENDS_MS_MAX * NANOS_PER_MS;
+        match ends_of(&mut actor, topic, key, patience_nanos.min(deadline_nanos)).await {
             Some((start, end)) => {
                 starts.insert((topic.clone(), *partition), start);
                 found.ends.insert(key, end);

@@ -99,6 +99,14 @@ impl KeyExpectation {
             .any(|loss| loss.from <= offset && offset < loss.until && invoked <= loss.at)
     }
 
+    /// When the losses happened that took this offset and lie behind `asked`.
+    pub fn losses_at(&self, offset: Offset, asked: u64) -> Vec<u64> {
+        self.losses()
+            .filter(|loss| loss.from <= offset && offset < loss.until && asked <= loss.at)
+            .map(|loss| loss.at)
+            .collect()
+    }
+
     /// The loss that takes away positions at or beyond `offset` between two times, if there is one: the lowest.
     pub fn lowest_cut(&self, from: u64, until: u64) -> Option<Offset> {
         self.losses()

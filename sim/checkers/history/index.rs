@@ -16,6 +16,10 @@ pub struct Call {
     pub end: Option<Index>,
 }
 
+/// How long an answer may have waited for the poll that gives it: far less than lies between the last loss of power
+/// of a run and its final reads, in which nothing is excused.
+const ANSWER_WAITS_NANOS: u64 = 10_000_000_000;
+
 /// One attempt to write a value to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Write {
@@ -243,15 +247,28 @@ impl<'a> Indexed<'a> {
     fn read(&self, call: &Call, read: &Read, log: &mut KeyLog) {
         let operation = self.told(call);
         let invoked = self.time(call.invoke);
+        let asked = read.asked.map_or(invoked, |asked| asked.min(invoked));
         for &(offset, value) in &read.records {
             log.readings.push(Reading {
                 value,
                 offset,
                 operation: operation.index,
                 is_ok: operation.stage == Stage::Ok,
-                is_excused: log.expected.excuses(offset, invoked),
+                is_excused: log.expected.excuses(offset, asked)
+                    || self.is_late_answer(log, offset, value, invoked),
             });
         }
+    }
+
+    /// Whether what a poll that was invoked at `invoked` gave may be the answer to a fetch that an earlier one had sent
+    /// before power was lost: a value of before then, not long after.
+    fn is_late_answer(&self, log: &KeyLog, offset: Offset, value: Value, invoked: u64) -> bool {
+        let asked = invoked.saturating_sub(ANSWER_WAITS_NANOS);
+        let losses = log.expected.losses_at(offset, asked);
+        losses.into_iter().any(|at| {
+            let mut writes = log.writes.iter().filter(|write| write.value == value);
+            writes.any(|write| self.time(write.invoke) <= at)
+        })
     }
 }
 

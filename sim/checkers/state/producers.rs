@@ -105,7 +105,9 @@ impl State {
             let is_told = told
                 .iter()
                 .any(|producer| producer.producer_id == *producer_id);
-            let may_be_gone = expires || ghost.forgettable.contains(producer_id);
+            // The log start may have moved before a restart, and nobody was shown it.
+            let is_deleted = by_log.last_offset < seen.log_start;
+            let may_be_gone = expires || is_deleted || ghost.forgettable.contains(producer_id);
             if !is_told && !may_be_gone {
                 wrong.push(format!(
                     "{producer_id} is forgotten, the log says {by_log:?}"
@@ -134,16 +136,22 @@ impl State {
         // It was judged at some time after this: the node's clock may be faster or slower.
         let waited = produced.waited_nanos;
         let asked = now.saturating_sub(waited + waited / 20 + 1_000_000);
-        let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
+        let (log_start, log_end) = ghost
+            .seen
+            .as_ref()
+            .map_or((0, 0), |seen| (seen.log_start, seen.log_end));
+        // What was only queued may have been taken back since, and nobody was told.
         let mut there = producer
             .batches()
-            .filter(|one| one.at < asked && one.base_offset >= log_start);
+            .filter(|one| one.at < asked && one.base_offset >= log_start)
+            .filter(|one| one.base_offset < log_end);
         let is_repeated = |one: &&Remembered| {
             one.base_sequence == batch.base_sequence && one.last_sequence == batch.last_sequence()
         };
         let next = producer.last_sequence.wrapping_add(1) & 0x7fff_ffff;
         let is_next = !producer.has_marker
             && batch.base_sequence == next
+            && producer.last_offset < log_end
             && producer.window[0].is_some_and(|last| last.at < asked);
         let repeated = there.find(is_repeated);
         let object = format!("{key} producer {}", batch.producer_id);

@@ -47,7 +47,10 @@ impl State {
             }
         }
         for ghost in self.partitions.values_mut() {
-            ghost.died = Some(death);
+            // A log that was not opened since the power went is still as the loss left it.
+            if ghost.died != Some(Death::Power) {
+                ghost.died = Some(death);
+            }
         }
         self.groups
             .died(death, self.settings.commits_are_replicated);
@@ -98,14 +101,19 @@ impl State {
         let ghost = self.ghost(key);
         let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
         let written = ghost.seen.as_ref().map_or(0, |seen| seen.log_end);
-        let promised = match recovered.death {
+        // A process that ends before it has opened the log changes nothing about the loss of power before it.
+        let death = match ghost.died {
+            Some(Death::Power) => Death::Power,
+            _ => recovered.death,
+        };
+        let promised = match death {
             Death::Kill => written,
             Death::Power => ghost.promised_end(),
         };
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;
         // A loss of power may bring back the names of segments that retention took.
-        let may_go_back = recovered.death == Death::Power;
+        let may_go_back = death == Death::Power;
         let is_kept = recovered.log_start >= log_start || may_go_back;
         self.demand(is_kept, CheckerId::S31, key, || {
             let start = recovered.log_start;

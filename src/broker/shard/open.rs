@@ -41,6 +41,17 @@ pub(super) enum OpenPartitionError {
     NoDirectory,
 }
 
+impl OpenPartitionError {
+    /// Whether there was no space: a later try may succeed.
+    pub(super) fn is_no_space(&self) -> bool {
+        matches!(
+            self,
+            OpenPartitionError::Open(OpenError::Write(WriteError::NoSpace(_)))
+                | OpenPartitionError::Create(WriteError::NoSpace(_))
+        )
+    }
+}
+
 /// The slot of a partition whose log is there or is made now.
 pub(super) async fn open(
     core: &Core,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use controller::Change;
 use controller::image::TopicImage;
@@ -19,6 +20,9 @@ use crate::topics;
 
 /// Logs that a shard opens at the same time.
 const OPENING_MAX: usize = 8;
+
+/// Wait before a partition is taken up again for which there was no space.
+const NO_SPACE_WAIT: Duration = Duration::from_secs(1);
 
 /// Brings the shard of this core in line with `image`, in which `changes` have come about.
 /// Ends when every new partition can be used.
@@ -69,6 +73,28 @@ async fn open_all(core: &Rc<Core>, image: &Arc<Image>, to_open: VecDeque<TopicPa
     }
 }
 
+/// Tries again a little later to take up a partition for which there was no space, unless it is gone by then.
+fn take_up_later(core: &Rc<Core>, partition: TopicPartition) {
+    let core = Rc::clone(core);
+    runtime::task::spawn_local(async move {
+        runtime::time::sleep(NO_SPACE_WAIT).await;
+        let is_wanted = core.with_shard(|shard| {
+            shard.fenced.contains_key(&partition) && !shard.slots.contains_key(&partition)
+        });
+        if is_wanted {
+            let image = core.node.image();
+            take_up(&core, &image, partition).await;
+            core.with_shard(|shard| {
+                if shard.slots.contains_key(&partition) {
+                    shard.fenced.remove(&partition);
+                }
+            });
+            super::coordinate::start_loads(&core);
+            core.drain_shard();
+        }
+    });
+}
+
 /// Makes sure that a partition has its slot, and tells the machine its role.
 async fn take_up(core: &Rc<Core>, image: &Arc<Image>, partition: TopicPartition) {
     // What a later record of the same batch has deleted is not there.
@@ -89,6 +115,9 @@ async fn take_up(core: &Rc<Core>, image: &Arc<Image>, partition: TopicPartition)
                 tracing::error!(topic = %topic.name, partition = partition.partition, %error,
                     "the partition is not served");
                 core.with_shard(|shard| shard.fenced.insert(partition, error.to_string()));
+                if error.is_no_space() {
+                    take_up_later(core, partition);
+                }
                 return;
             }
         }

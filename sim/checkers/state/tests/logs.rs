@@ -382,6 +382,7 @@ fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
             attributes: batch.attributes,
         },
         result: Err(ErrorCode::OutOfOrderSequenceNumber),
+        began: 0,
         waited_nanos: seconds * SECOND,
     }));
 }
