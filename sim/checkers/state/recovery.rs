@@ -47,19 +47,23 @@ impl State {
             }
         }
         for ghost in self.partitions.values_mut() {
-            // A log that was not opened since the power went is still as the loss left it.
-            if ghost.died != Some(Death::Power) {
+            // After a failed sync the next life may read what the device has instead of what was written: what was
+            // not synced before may be gone, as after a loss of power. A log that was not opened since then is still
+            // as the loss left it.
+            if death == Death::Power || ghost.has_failed {
+                ghost.died = Some(Death::Power);
+            } else if ghost.died.is_none() {
                 ghost.died = Some(death);
             }
         }
         self.groups
             .died(death, self.settings.commits_are_replicated);
         self.metadata.died();
-        if death == Death::Kill {
-            return;
-        }
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
+            if death == Death::Kill && !ghost.has_failed {
+                continue;
+            }
             let end = ghost.promised_end();
             let until = ghost.assigned_end;
             if ghost.class != Durability::Replicated || until <= end {
