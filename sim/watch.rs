@@ -387,11 +387,8 @@ fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
     }
 }
 
-fn window(entry: &replica::ProducerEntry) -> Vec<(i32, Offset)> {
-    let batches = entry.batches().iter();
-    batches
-        .map(|range| (range.last_sequence, range.last_offset))
-        .collect()
+fn place(range: &replica::BatchRange) -> (i32, Offset) {
+    (range.last_sequence, range.last_offset)
 }
 
 fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
@@ -403,7 +400,7 @@ fn seen(key: Key, view: &ReplicaView<'_>, with_producers: bool) -> ReplicaSeen {
                 producer_epoch: entry.producer_epoch,
                 last_sequence: (entry.last_sequence() >= 0).then(|| entry.last_sequence()),
                 last_offset: entry.last_offset(),
-                window: Some(window(entry)),
+                window: Some(entry.batches().iter().map(place).collect()),
             })
             .collect()
     });
@@ -588,7 +585,6 @@ impl Observer for Watcher {
                 batch: batch(answer.header),
                 sent: sent(answer.sent),
                 result,
-                waited_nanos: answer.waited_nanos,
             })
         });
         WATCH.with_borrow_mut(|watch| {

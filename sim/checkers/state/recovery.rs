@@ -38,7 +38,7 @@ impl State {
         );
     }
 
-    /// At a loss of power, what class *replicated* had not made durable is excused, exactly.
+    /// At a loss of power, and after a disk has failed, what class *replicated* had not made durable is excused, exactly.
     pub(super) fn died(&mut self, death: Death, durable: &[(Key, Offset)]) {
         for (key, end) in durable {
             self.durable_at(*key, *end);
@@ -52,11 +52,12 @@ impl State {
         self.groups
             .died(death, self.settings.commits_are_replicated);
         self.metadata.died();
-        if death == Death::Kill {
-            return;
-        }
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
+            // A sync that fails drops what it should have written: then the page cache does not have it either.
+            if death == Death::Kill && ghost.failed_from.is_none() {
+                continue;
+            }
             let end = ghost.promised_end();
             let until = ghost.assigned_end;
             if ghost.class != Durability::Replicated || until <= end {
@@ -99,8 +100,8 @@ impl State {
         let log_start = ghost.seen.as_ref().map_or(0, |seen| seen.log_start);
         let written = ghost.seen.as_ref().map_or(0, |seen| seen.log_end);
         let promised = match recovered.death {
-            Death::Kill => written,
-            Death::Power => ghost.promised_end(),
+            Death::Kill if ghost.failed_from.is_none() => written,
+            _ => ghost.promised_end(),
         };
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;
