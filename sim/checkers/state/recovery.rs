@@ -49,7 +49,7 @@ impl State {
         for ghost in self.partitions.values_mut() {
             // After a failed sync the next life may read what the device has instead of what was written: what was
             // not synced before may be gone, as after a loss of power.
-            let is_lossy = death == Death::Power || ghost.has_failed;
+            let is_lossy = death == Death::Power || ghost.failed_from.is_some();
             if is_lossy {
                 ghost.died = Some(Death::Power);
             } else if ghost.died.is_none() {
@@ -61,7 +61,7 @@ impl State {
         self.metadata.died();
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
-            if death == Death::Kill && !ghost.has_failed {
+            if death == Death::Kill && !ghost.failed_from.is_some() {
                 continue;
             }
             let end = ghost.promised_end();
