@@ -21,8 +21,10 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// How long the brokers are left alone before they are looked at, in seconds: longer than any session, rebalance or
 /// fetch of a generated plan may take.
 const QUIET_SECONDS: u64 = 15;
-/// How long they are watched then, in seconds.
-const WATCHED_SECONDS: u64 = 10;
+/// How long they are watched then at a time, in seconds, and how often: retention may have something to delete now and
+/// then, but who is never quiet is never done.
+const WATCHED_SECONDS: u64 = 3;
+const WATCHES: usize = 4;
 /// Bytes of metadata records that may lie in the log beside those that call for a snapshot: the largest change.
 const METADATA_SLACK_BYTES: u64 = 64 << 10;
 /// One run in so many recovers its disk twice at the end.
@@ -36,9 +38,12 @@ pub(crate) async fn idle(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis
         nodes::kill(id);
     }
     wait(nemesis, QUIET_SECONDS).await;
-    let before = Busy::of(world, nodes);
-    wait(nemesis, WATCHED_SECONDS).await;
-    let found = judge(&seen(world, nodes, &before));
+    let mut watched = vec![Busy::of(world, nodes)];
+    for _ in 0..WATCHES {
+        wait(nemesis, WATCHED_SECONDS).await;
+        watched.push(Busy::of(world, nodes));
+    }
+    let found = judge(&seen(world, nodes, &watched));
     world.found(found);
     if world.plan.seed.is_multiple_of(RECOVERED_TWICE_ONE_IN) {
         recover_twice(world, nodes, nemesis).await;
@@ -68,20 +73,23 @@ impl Busy {
     }
 }
 
-/// What is there now, and what happened since `before`.
-fn seen(world: &World, nodes: &Nodes, before: &Busy) -> Idle {
-    let after = Busy::of(world, nodes);
+/// What is there now, and what happened in the quietest of the times that were watched.
+fn seen(world: &World, nodes: &Nodes, watched: &[Busy]) -> Idle {
+    let least = |figure: &dyn Fn(&Busy) -> u64| {
+        let pairs = watched.windows(2);
+        let passed = pairs.map(|pair| figure(&pair[1]).saturating_sub(figure(&pair[0])));
+        passed.min().unwrap_or(0) / WATCHED_SECONDS
+    };
     let parked = watch::sweep();
     let mut brokers = Vec::new();
     for (index, plan) in world.plan.brokers.iter().enumerate() {
         let node = nodes.broker(plan.id);
         let shared = world.brokers[index].shared.borrow().clone();
-        let polls = after.polls[index].saturating_sub(before.polls[index]);
         let own = parked.iter().filter(|(id, ..)| *id == plan.id);
         let broker = BrokerIdle {
             name: format!("broker-{}", plan.id),
             cores: plan.cores as u64,
-            polls_per_second: polls / WATCHED_SECONDS,
+            polls_per_second: least(&|busy| busy.polls[index]),
             tasks: nodes::task_count(node) as u64,
             timers: nodes::timer_count(node) as u64,
             connections: shared
@@ -100,7 +108,7 @@ fn seen(world: &World, nodes: &Nodes, before: &Busy) -> Idle {
     Idle {
         brokers,
         connections: Fabric::current().connections().len() as u64,
-        events_per_second: (after.events - before.events) / WATCHED_SECONDS,
+        events_per_second: least(&|busy| busy.events),
     }
 }
 

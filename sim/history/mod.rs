@@ -199,6 +199,10 @@ pub struct Read {
     pub records: Vec<(Offset, Value)>,
     /// The log start of the answer, if it was given.
     pub log_start: Option<Offset>,
+    /// When the reader asked for it, in nanoseconds of the run, if it did before the poll began: an answer waits until
+    /// it is polled for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u64>,
 }
 
 impl Read {
@@ -208,6 +212,7 @@ impl Read {
             key,
             records,
             log_start: None,
+            asked: None,
         }
     }
 }

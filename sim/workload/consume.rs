@@ -11,7 +11,8 @@ use client::consumer::{
 use client::offsets::OffsetSpec;
 use client::{Consumer, Error};
 use protocol::ApiKey;
-use types::Offset;
+use runtime::simulated::world::now_nanos;
+use types::{NodeId, Offset};
 
 use super::actor::Actor;
 use super::context::Context;
@@ -27,6 +28,8 @@ pub(super) struct Watch {
     resets: RefCell<BTreeSet<Key>>,
     /// The log starts of the answers since the last operation.
     log_starts: RefCell<BTreeMap<Key, Offset>>,
+    /// When the last fetch was sent.
+    asked: Cell<u64>,
 }
 
 impl Watch {
@@ -47,6 +50,10 @@ impl Observer for Watch {
 
     fn assigned(&self, generation: i32, partitions: &[PartitionOfTopic]) {
         self.rebalanced(generation, self.keys(partitions), Vec::new());
+    }
+
+    fn asked(&self, _node: NodeId) {
+        self.asked.set(now_nanos());
     }
 
     fn answered(&self, answered: &Answered) {
@@ -93,6 +100,7 @@ impl Actor {
             process: Rc::clone(&self.process),
             resets: RefCell::default(),
             log_starts: RefCell::default(),
+            asked: Cell::new(0),
         });
         consumer.observe(Rc::clone(&watch) as Rc<dyn Observer>);
         self.consumer = Some((consumer, watch));
@@ -205,7 +213,7 @@ impl Actor {
         Some(match polled {
             Ok(records) => {
                 let resets = watch.resets.take().into_iter().collect();
-                let reads = reads(&records, &watch.log_starts.take());
+                let reads = reads(&records, &watch.log_starts.take(), watch.asked.get());
                 self.complete(Stage::Ok, body(reads, resets));
                 Ok(records.len())
             }
@@ -330,7 +338,7 @@ impl Actor {
 }
 
 /// The records of one answer by partition, with the log starts that were told since the last one.
-fn reads(records: &[ConsumedRecord], log_starts: &BTreeMap<Key, Offset>) -> Vec<Read> {
+fn reads(records: &[ConsumedRecord], log_starts: &BTreeMap<Key, Offset>, asked: u64) -> Vec<Read> {
     let mut reads: Vec<Read> = Vec::new();
     for record in records {
         let key = Key {
@@ -344,6 +352,7 @@ fn reads(records: &[ConsumedRecord], log_starts: &BTreeMap<Key, Offset>) -> Vec<
                 key,
                 records: vec![(record.offset, value)],
                 log_start: log_starts.get(&key).copied(),
+                asked: Some(asked),
             }),
         }
     }
@@ -356,6 +365,7 @@ fn reads(records: &[ConsumedRecord], log_starts: &BTreeMap<Key, Offset>) -> Vec<
         key,
         records: Vec::new(),
         log_start: Some(start),
+        asked: Some(asked),
     }));
     reads
 }

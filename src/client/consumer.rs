@@ -609,6 +609,7 @@ impl Consumer {
         let session = self.sessions.entry(node);
         let session = session.or_insert_with(|| Session::new(uses_sessions));
         session.fill(&mut request, wanted);
+        self.observers.asked(node);
         request
     }
 

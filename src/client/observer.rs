@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use types::{Offset, PartitionIndex, Uuid};
+use types::{NodeId, Offset, PartitionIndex, Uuid};
 
 /// A partition by its topic's name and id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +36,8 @@ pub trait Observer {
     fn revoked(&self, _generation: i32, _partitions: &[PartitionOfTopic]) {}
     /// A rebalance ended and gave the consumer these.
     fn assigned(&self, _generation: i32, _partitions: &[PartitionOfTopic]) {}
+    /// A fetch is sent to this broker, whose answer some later poll may give.
+    fn asked(&self, _node: NodeId) {}
     /// An answer to a fetch held this partition, without an error.
     fn answered(&self, _answered: &Answered) {}
     /// The position was out of the log's range, or the topic was deleted and made again: reading begins anew where
@@ -67,6 +69,12 @@ impl Observers {
     pub(crate) fn assigned(&self, generation: i32, partitions: &[PartitionOfTopic]) {
         for observer in &self.0 {
             observer.assigned(generation, partitions);
+        }
+    }
+
+    pub(crate) fn asked(&self, node: NodeId) {
+        for observer in &self.0 {
+            observer.asked(node);
         }
     }
 

@@ -247,13 +247,14 @@ impl<'a> Indexed<'a> {
     fn read(&self, call: &Call, read: &Read, log: &mut KeyLog) {
         let operation = self.told(call);
         let invoked = self.time(call.invoke);
+        let asked = read.asked.map_or(invoked, |asked| asked.min(invoked));
         for &(offset, value) in &read.records {
             log.readings.push(Reading {
                 value,
                 offset,
                 operation: operation.index,
                 is_ok: operation.stage == Stage::Ok,
-                is_excused: log.expected.excuses(offset, invoked)
+                is_excused: log.expected.excuses(offset, asked)
                     || self.is_late_answer(log, offset, value, invoked),
             });
         }

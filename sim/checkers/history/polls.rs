@@ -13,6 +13,8 @@ struct Position {
     next: Offset,
     /// The operation that told it.
     since: Index,
+    /// When the answer that told it was asked for, if that was before the operation.
+    asked: Option<u64>,
 }
 
 #[derive(Default)]
@@ -71,7 +73,8 @@ impl Consumer {
         for (key, seek) in seeks {
             match seek {
                 Seek::Offset(next) => {
-                    self.positions.insert(*key, Position { next: *next, since });
+                    let (next, asked) = (*next, None);
+                    self.positions.insert(*key, Position { next, since, asked });
                 }
                 Seek::Beginning | Seek::End | Seek::Elsewhere => {
                     self.positions.remove(key);
@@ -113,12 +116,22 @@ impl Poll<'_> {
                 let position = Position {
                     next: last + 1,
                     since: self.operation.index,
+                    asked: self.asked(&key),
                 };
                 consumer.positions.insert(key, position);
             } else {
                 consumer.positions.remove(&key);
             }
         }
+    }
+
+    /// When the answer with this key was asked for, if that is known.
+    fn asked(&self, key: &Key) -> Option<u64> {
+        let Body::Poll { reads, .. } = &self.operation.body else {
+            return None;
+        };
+        let of_key = reads.iter().filter(|read| read.key == *key);
+        of_key.filter_map(|read| read.asked).min()
     }
 
     fn was_moved(&self, key: &Key) -> bool {
@@ -168,6 +181,7 @@ impl Poll<'_> {
         report.looked(CheckerId::H11, 1);
         report.looked(CheckerId::H12, 1);
         let from = self.indexed.time(position.since);
+        let from = position.asked.map_or(from, |asked| asked.min(from));
         let cut = log.expected.lowest_cut(from, self.operation.time);
         if cut.is_some_and(|cut| cut < position.next) {
             return;
@@ -194,6 +208,9 @@ impl Poll<'_> {
         }
         // What was lost with right and given again is not what this poll passed over.
         let invoked = self.indexed.time(self.invoke);
+        let invoked = self
+            .asked(&log.key)
+            .map_or(invoked, |asked| asked.min(invoked));
         log.first_visible(from, until)
             .filter(|&offset| !log.expected.excuses(offset, invoked))
     }

@@ -48,9 +48,9 @@ impl State {
         }
         for ghost in self.partitions.values_mut() {
             // After a failed sync the next life may read what the device has instead of what was written: what was
-            // not synced before may be gone, as after a loss of power.
-            let is_lossy = death == Death::Power || ghost.failed_from.is_some();
-            if is_lossy {
+            // not synced before may be gone, as after a loss of power. A log that was not opened since then is still
+            // as the loss left it.
+            if death == Death::Power || ghost.failed_from.is_some() {
                 ghost.died = Some(Death::Power);
             } else if ghost.died.is_none() {
                 ghost.died = Some(death);
@@ -61,7 +61,7 @@ impl State {
         self.metadata.died();
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
-            if death == Death::Kill && !ghost.failed_from.is_some() {
+            if death == Death::Kill && ghost.failed_from.is_none() {
                 continue;
             }
             let end = ghost.promised_end();
@@ -117,7 +117,7 @@ impl State {
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;
         // A loss of power may bring back the names of segments that retention took.
-        let may_go_back = recovered.death == Death::Power;
+        let may_go_back = death == Death::Power;
         let is_kept = recovered.log_start >= log_start || may_go_back;
         self.demand(is_kept, CheckerId::S31, key, || {
             let start = recovered.log_start;

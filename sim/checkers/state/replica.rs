@@ -54,10 +54,6 @@ impl State {
         if let Some(before) = &before {
             self.never_back(before, seen);
         }
-        if seen.assigned_end < self.ghost(key).assigned_end {
-            let how = "what could not be written was taken back";
-            self.cut_away(key, seen.assigned_end, CheckerId::S8, how);
-        }
         self.epochs(seen);
         self.canonise(seen);
         self.producers_seen(seen);
@@ -170,6 +166,10 @@ impl State {
             return;
         }
         let assigned_end = ghost.assigned_end;
+        // After a loss of power that withdrew it, the batch in which the log start lies is committed anew, all of it.
+        let around = ghost.log.range(..=from).next_back();
+        let around = around.filter(|(_, batch)| batch.end() > from);
+        let from = around.map_or(from, |(base, _)| *base);
         let passed: Vec<Batch> = ghost
             .log
             .range(from..until)

@@ -1,6 +1,7 @@
 //! One partition's log.
 
 mod aborted;
+mod again;
 mod append;
 #[cfg(test)]
 mod change_tests;

@@ -8,6 +8,7 @@ use protocol::records::{BATCH_HEADER_BYTES, BatchHeader};
 use runtime::disk::{File, OpenMode};
 use types::{Now, Offset, ProducerId, planted};
 
+use super::again::write_again;
 use super::core::Shared;
 use super::open::remove_all;
 use super::scan::{BadBatch, Scan, ScanOptions};
@@ -20,9 +21,6 @@ use crate::index::{
 };
 use crate::names::{CLEANED_SUFFIX, FileKind, PartitionName};
 use crate::segment::{Segment, SegmentState, TimestampOffset};
-
-/// How much is written again at once.
-const REWRITE_BYTES: usize = 1 << 20;
 
 /// The segments of a log as they are being checked, oldest first.
 pub(super) struct Recovery<'a> {
@@ -204,8 +202,7 @@ impl Recovery<'_> {
         let is_name_proven = base_offset < self.proven_offset;
         if is_name_proven || planted!(RecoveryBelievesPageCache) {
             if let Some(from) = unproven_from {
-                self.write_again(&file, from, &file, state.size_bytes)
-                    .await?;
+                self.again(&file, from, &file, state.size_bytes).await?;
             }
         } else {
             file = self.write_anew(file, &path, state.size_bytes).await?;
@@ -218,34 +215,12 @@ impl Recovery<'_> {
         Ok(bad)
     }
 
-    /// Writes what was found good and is not known to have been synced once more. After a failed sync the system may
-    /// hold pages that the disk never got and that it takes for clean: the next life reads them, and a sync of them does
-    /// nothing and succeeds.
-    async fn write_again(
-        &self,
-        file: &File,
-        from: u64,
-        target: &File,
-        to: u64,
-    ) -> Result<(), OpenError> {
-        let mut position = from;
-        while position < to && !planted!(RecoveryBelievesPageCache) {
-            let length = usize::try_from(to - position).unwrap_or(usize::MAX);
-            let read = file.read_at(position, length.min(REWRITE_BYTES)).await;
-            let bytes = read.map_err(|error| self.fail("reading", file.path(), &error))?;
-            if bytes.is_empty() {
-                let error = io::ErrorKind::UnexpectedEof.into();
-                return Err(self.fail("reading", file.path(), &error));
-            }
-            let length = bytes.len() as u64;
-            let written = target.write_at(position, vec![bytes]).await;
-            written.map_err(|error| self.fail("writing", target.path(), &error))?;
-            position += length;
-        }
-        Ok(())
+    async fn again(&self, file: &File, from: u64, target: &File, to: u64) -> Result<(), OpenError> {
+        let written = write_again(file, from, target, to).await;
+        written.map_err(|error| self.fail("writing again", target.path(), &error))
     }
 
-    /// As [`Recovery::write_again`], of a segment whose name is not known to have been synced either: a failed sync of
+    /// As [`write_again`], of a segment whose name is not known to have been synced either: a failed sync of
     /// the directory may have left a name that no later one writes. A copy of the first `size_bytes` takes its place,
     /// for a new name is written in any case. Without space for a copy its bytes are written where they are.
     async fn write_anew(
@@ -260,7 +235,7 @@ impl Recovery<'_> {
         let copied = async {
             let copy = disk.open(&copy_path, OpenMode::Truncate).await;
             let copy = copy.map_err(|error| self.fail("opening", path, &error))?;
-            self.write_again(&file, 0, &copy, size_bytes).await?;
+            self.again(&file, 0, &copy, size_bytes).await?;
             Ok(copy)
         };
         let copy: Result<File, OpenError> = copied.await;
@@ -275,7 +250,7 @@ impl Recovery<'_> {
             Err(OpenError::Write(WriteError::NoSpace(_))) => {
                 // What there is of it is a leftover, which goes now or at the next start.
                 let _ = disk.remove_file(&copy_path).await;
-                self.write_again(&file, 0, &file, size_bytes).await?;
+                self.again(&file, 0, &file, size_bytes).await?;
                 Ok(file)
             }
             Err(error) => Err(error),

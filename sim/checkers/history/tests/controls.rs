@@ -336,3 +336,29 @@ fn a_report_counts_its_work_and_what_it_permits() {
     assert_eq!(finding.object, "AAAAAAAAAGIAAAAAAAAAAA:0 value 7");
     assert_eq!(finding.operations, [4, 5]);
 }
+
+#[test]
+fn an_answer_that_waited_is_as_old_as_its_question() {
+    let text = "p send a 1 2 => ok 0 1
+                a replicated lost 1..2
+                c poll => ok a 0:1 1:2
+                q send a 3 => ok 1
+                d poll => ok a 0:1 1:3";
+    let (mut history, expectations) = crate::history::story::story(text);
+    let found = |history: &crate::history::History| {
+        let report = super::judge(history, &expectations).0;
+        report.found.contains_key(&CheckerId::H1a)
+    };
+    assert!(
+        found(&history),
+        "what was asked for after the loss is one history"
+    );
+    for operation in &mut history.operations {
+        if let crate::history::Body::Poll { reads, .. } = &mut operation.body
+            && reads.iter().any(|read| read.records.contains(&(1, 2)))
+        {
+            reads.iter_mut().for_each(|read| read.asked = Some(0));
+        }
+    }
+    assert!(!found(&history), "what was asked for before it is excused");
+}

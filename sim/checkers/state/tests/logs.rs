@@ -373,6 +373,7 @@ fn window(told: &mut Told, known: &[i32]) {
 fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
     told.event(Event::Produced(Produced {
         node: 1,
+        began: told.now,
         key: a(),
         acks: Acks::All,
         batch,
@@ -381,6 +382,7 @@ fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
             attributes: batch.attributes,
         },
         result: Err(ErrorCode::OutOfOrderSequenceNumber),
+        began: 0,
         waited_nanos: seconds * SECOND,
     }));
 }

@@ -46,6 +46,18 @@ fn a_restart_keeps_what_was_promised() {
             "",
         ),
         (
+            "a log start inside of a batch that the loss withdrew and left",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 0);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(0), 10);
+                told.commit(10);
+            },
+            "",
+        ),
+        (
             "written, and lost though only the process died",
             |told| {
                 told.append(batch(0, 4));
