@@ -506,7 +506,6 @@ impl Observer for Watcher {
                 batch: batch(answer.header),
                 sent: sent(answer.sent),
                 result,
-                waited_nanos: answer.waited_nanos,
             })
         });
         WATCH.with_borrow_mut(|watch| {

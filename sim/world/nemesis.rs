@@ -161,6 +161,21 @@ impl Nemesis {
         }
     }
 
+    /// Whether the process that ends has met a sync that failed.
+    fn has_failed_sync(&self, broker: usize) -> bool {
+        let state = &self.world.brokers[broker];
+        let is_told = |reason: &str| reason.contains("syncing");
+        let ended = matches!(&*state.phase.borrow(), Phase::Ended(Some(reason)) if is_told(reason));
+        let shared = state.shared.borrow();
+        let mut directories = shared.iter().flat_map(|shared| &shared.directories);
+        ended
+            || directories.any(|directory| {
+                directory
+                    .failure()
+                    .is_some_and(|failure| is_told(&failure.to_string()))
+            })
+    }
+
     fn has_closed_directory(&self, broker: usize) -> bool {
         let shared = self.world.brokers[broker].shared.borrow();
         let mut directories = shared.iter().flat_map(|shared| &shared.directories);
@@ -356,6 +371,11 @@ impl Nemesis {
 
     fn died(&self, broker: usize, death: Death) {
         watch::died(self.world.plan.brokers[broker].id, death);
+        if death == Death::Kill && self.has_failed_sync(broker) {
+            // The next life may read what the device has: for what nobody waited to be synced (acks of 0 and 1) that
+            // is a loss of power.
+            self.world.power_losses.borrow_mut().push(now_nanos());
+        }
         let state = &self.world.brokers[broker];
         state.shared.borrow_mut().take();
         *state.phase.borrow_mut() = Phase::Down;

@@ -83,8 +83,6 @@ pub struct ProduceAnswered<'a> {
     pub sent: &'a BatchHeader,
     /// Where it lies, or why it is refused.
     pub result: Result<ProduceOk, ErrorCode>,
-    /// Nanoseconds by the node's clock since the request was taken up.
-    pub waited_nanos: u64,
 }
 
 /// The answer of one partition of a Fetch request.

@@ -129,8 +129,6 @@ pub struct Produced {
     pub sent: Sent,
     /// Where the broker says it lies, or why it is refused.
     pub result: Result<Offset, ErrorCode>,
-    /// How long the broker had it before this answer, by its own clock, in nanoseconds.
-    pub waited_nanos: u64,
 }
 
 /// A partition of a Fetch request is answered.

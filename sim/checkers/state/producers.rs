@@ -123,7 +123,6 @@ impl State {
     /// A batch was refused as out of order: it is neither one of the last that are in the log, nor the next one.
     pub(super) fn out_of_order(&mut self, produced: &Produced) {
         let expires = self.settings.producers_expire;
-        let now = self.now;
         let (key, batch) = (produced.key, &produced.batch);
         let ghost = self.ghost(key);
         let is_forgotten = expires || ghost.forgettable.contains(&batch.producer_id);
@@ -133,9 +132,8 @@ impl State {
         if is_forgotten || ghost.died.is_some() || producer.epoch != batch.producer_epoch {
             return;
         }
-        // It was judged at some time after this: the node's clock may be faster or slower.
-        let waited = produced.waited_nanos;
-        let asked = now.saturating_sub(waited + waited / 20 + 1_000_000);
+        // It was judged at some time after this.
+        let asked = produced.began;
         let (log_start, log_end) = ghost
             .seen
             .as_ref()

@@ -38,7 +38,7 @@ impl State {
         );
     }
 
-    /// At a loss of power, what class *replicated* had not made durable is excused, exactly.
+    /// At a loss of power, and after a disk has failed, what class *replicated* had not made durable is excused, exactly.
     pub(super) fn died(&mut self, death: Death, durable: &[(Key, Offset)]) {
         for (key, end) in durable {
             self.durable_at(*key, *end);
@@ -47,19 +47,24 @@ impl State {
             }
         }
         for ghost in self.partitions.values_mut() {
-            // A log that was not opened since the power went is still as the loss left it.
-            if ghost.died != Some(Death::Power) {
+            // After a failed sync the next life may read what the device has instead of what was written: what was
+            // not synced before may be gone, as after a loss of power. A log that was not opened since then is still
+            // as the loss left it.
+            if death == Death::Power || ghost.failed_from.is_some() {
+                ghost.died = Some(Death::Power);
+            } else if ghost.died.is_none() {
                 ghost.died = Some(death);
             }
         }
         self.groups
             .died(death, self.settings.commits_are_replicated);
         self.metadata.died();
-        if death == Death::Kill {
-            return;
-        }
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
+            // A sync that fails drops what it should have written: then the page cache does not have it either.
+            if death == Death::Kill && ghost.failed_from.is_none() {
+                continue;
+            }
             let end = ghost.promised_end();
             let until = ghost.assigned_end;
             if ghost.class != Durability::Replicated || until <= end {
@@ -107,8 +112,8 @@ impl State {
             _ => recovered.death,
         };
         let promised = match death {
-            Death::Kill => written,
-            Death::Power => ghost.promised_end(),
+            Death::Kill if ghost.failed_from.is_none() => written,
+            _ => ghost.promised_end(),
         };
         let appended = ghost.assigned_end.max(log_start);
         let end = recovered.log_end;

@@ -54,10 +54,6 @@ impl State {
         if let Some(before) = &before {
             self.never_back(before, seen);
         }
-        if seen.assigned_end < self.ghost(key).assigned_end {
-            let how = "what could not be written was taken back";
-            self.cut_away(key, seen.assigned_end, CheckerId::S8, how);
-        }
         self.epochs(seen);
         self.canonise(seen);
         self.producers_seen(seen);

@@ -164,7 +164,6 @@ impl Told {
             batch,
             sent,
             result: Ok(offset),
-            waited_nanos: 0,
         }));
     }
 

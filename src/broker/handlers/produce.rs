@@ -333,7 +333,6 @@ impl Pending {
             return;
         };
         let observed = &self.observed[&place];
-        let waited = context.core.now().mono.since(context.now.mono);
         observer.produce_answered(&ProduceAnswered {
             began: context.began,
             partition: observed.partition,
@@ -341,7 +340,6 @@ impl Pending {
             header: &observed.header,
             sent: &observed.sent,
             result: answer.as_ref().map(|ok| *ok).map_err(Refusal::code),
-            waited_nanos: waited.as_nanos() as u64,
         });
     }
 }

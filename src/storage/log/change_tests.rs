@@ -195,6 +195,10 @@ fn retention_by_time_and_size() {
         );
         let retained = retain(&mut log, at(0), 80).await;
         assert_eq!(retained.removed_segments, 1);
+        assert!(
+            !directory.log_starts().is_changed(),
+            "the log start is durable before anybody sees it"
+        );
         assert_eq!(
             bases(&log.view(), retained.log_start_offset).await[0],
             retained.log_start_offset

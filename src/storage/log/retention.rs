@@ -144,11 +144,17 @@ async fn retain(
         .log_start_offset
         .max(core.segments[count].base_offset());
     let due = now.mono.plus_millis(config.file_delete_delay_ms);
-    core.log_start_offset = log_start_offset;
-    core.shared
-        .directory
+    let directory = core.shared.directory.clone();
+    directory
         .log_starts()
         .set(&core.shared.name, log_start_offset);
+    match directory.persist(directory.log_starts()).await {
+        // A full disk gets its space by what follows; the checkpoint is written a second later.
+        Ok(()) | Err(WriteError::NoSpace(_)) => {}
+        Err(error) => return Err(error),
+    }
+    // Who is told a log start must not be told a lower one after a loss of power, and renames are not synced.
+    core.log_start_offset = log_start_offset;
     core.take_out(count, due).await?;
     tracing::info!(name = %core.shared.name, segments = count, removed_bytes, log_start_offset, "retention");
     Ok(Retained {

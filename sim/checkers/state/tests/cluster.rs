@@ -198,6 +198,10 @@ fn committed_offsets_stay() {
             "",
         )],
     );
+}
+
+#[test]
+fn what_members_read_does_not_expire() {
     let settings = Settings {
         offsets_expire: true,
         ..Settings::default()
@@ -311,6 +315,12 @@ fn groups_go_forward() {
             |told| told.owned(4, &[], &[("m", &[key("a")]), ("n", &[key("b")])]),
             "",
         ),
+    ]);
+}
+
+#[test]
+fn only_members_of_this_generation_commit() {
+    tell(&[
         (
             "a commit of an old generation",
             |told| {

@@ -371,8 +371,10 @@ fn window(told: &mut Told, known: &[i32]) {
 
 /// A batch is refused as out of order, so many seconds after it came.
 fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
+    let began = (told.now + SECOND).saturating_sub(seconds * SECOND);
     told.event(Event::Produced(Produced {
         node: 1,
+        began,
         key: a(),
         acks: Acks::All,
         batch,
@@ -381,8 +383,6 @@ fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
             attributes: batch.attributes,
         },
         result: Err(ErrorCode::OutOfOrderSequenceNumber),
-        began: 0,
-        waited_nanos: seconds * SECOND,
     }));
 }
 
@@ -534,6 +534,12 @@ fn producers_are_what_the_log_says() {
             },
             "",
         ),
+    ]);
+}
+
+#[test]
+fn repeated_batches_are_known() {
+    tell(&[
         (
             "the last five batches are known",
             |told| window(told, &[1, 2, 3, 4, 5]),
@@ -549,6 +555,12 @@ fn producers_are_what_the_log_says() {
             |told| window(told, &[1, 2, 3, 4, 4, 5]),
             "S16",
         ),
+    ]);
+}
+
+#[test]
+fn identities_are_given_once() {
+    tell(&[
         (
             "a producer id twice",
             |told| {

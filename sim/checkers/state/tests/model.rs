@@ -215,7 +215,6 @@ impl Broker {
                 attributes: batch.attributes,
             },
             result: Ok(offset),
-            waited_nanos: 0,
         }));
     }
 

@@ -66,6 +66,12 @@ fn a_restart_keeps_what_was_promised() {
             },
             "S13",
         ),
+    ]);
+}
+
+#[test]
+fn log_starts_stay_and_failed_syncs_drop() {
+    tell(&[
         (
             "the log start goes back",
             |told| {
@@ -102,6 +108,36 @@ fn a_restart_keeps_what_was_promised() {
             "",
         ),
         (
+            "written, and dropped by a sync that failed",
+            |told| {
+                told.append(batch(0, 4));
+                told.step(|seen| (seen.assigned_end, seen.log_end) = (5, 5));
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.restart(Death::Kill, None, 0);
+            },
+            "",
+        ),
+        (
+            "flushed, and lost though only a later sync failed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.restart(Death::Kill, None, 0);
+            },
+            "S13",
+        ),
+        (
+            "committed and not flushed, and dropped by a sync that failed",
+            |told| {
+                told.append(batch(0, 4));
+                told.write(5, 0);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.restart(Death::Kill, None, 0);
+            },
+            "",
+        ),
+        (
             "more than was ever appended",
             |told| {
                 told.append(batch(0, 4));
@@ -110,6 +146,12 @@ fn a_restart_keeps_what_was_promised() {
             },
             "S13",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_believed_to_be_flushed_is() {
+    tell(&[
         (
             "the broker believes flushed what is not",
             |told| {
