@@ -25,8 +25,8 @@ use types::{
 use crate::checkers::Report;
 use crate::checkers::history::Excused;
 use crate::checkers::state::{
-    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, OffsetCommitted,
-    OffsetsListed, Produced, QuorumSeen, Recovered, Settings, State,
+    Asked, CommitBegun, CoordinatorSeen, Death, Event, Fetched, OffsetCommitted, OffsetsListed,
+    Produced, QuorumSeen, Recovered, Settings, State,
 };
 use crate::history::{Acks, Durability, Key};
 use crate::world::World;
@@ -360,20 +360,6 @@ impl Watch {
         }
         let with_producers = is_fresh || self.steps.is_multiple_of(PRODUCERS_EVERY);
         self.tell(|| Event::Replica(seen(key, view, with_producers)));
-    }
-}
-
-impl Watch {
-    /// What lies in a log that was just opened, unless somebody has damaged it.
-    fn batches_of(&self, number: u64, key: Key, view: &ReplicaView<'_>) -> Option<Vec<Batch>> {
-        if !self.starts(view.node).contains_key(&key) {
-            return None;
-        }
-        let wanted = BTreeMap::from([(key, view.log_start)]);
-        let log = logs::read(number, Side::Cached, &wanted).remove(&key)?;
-        let batches = log.batches.iter().map(batch);
-        let is_in = |batch: &Batch| view.log_start < batch.end() && batch.end() <= view.log_end;
-        Some(batches.filter(is_in).collect())
     }
 }
 

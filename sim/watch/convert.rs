@@ -7,8 +7,29 @@ use protocol::records::BatchHeader;
 use replica::{ReplicaView, RoleView};
 use types::Offset;
 
+use super::Watch;
 use crate::checkers::state::{Batch, Death, GroupSeen, ProducerSeen, Recovered, ReplicaSeen, Sent};
 use crate::history::{Isolation, Key};
+use crate::world::logs::{self, Side};
+
+impl Watch {
+    /// What lies in a log that was just opened, unless somebody has damaged it.
+    pub(super) fn batches_of(
+        &self,
+        number: u64,
+        key: Key,
+        view: &ReplicaView<'_>,
+    ) -> Option<Vec<Batch>> {
+        if !self.starts(view.node).contains_key(&key) {
+            return None;
+        }
+        let wanted = BTreeMap::from([(key, view.log_start)]);
+        let log = logs::read(number, Side::Cached, &wanted).remove(&key)?;
+        let batches = log.batches.iter().map(batch);
+        let is_in = |batch: &Batch| view.log_start < batch.end() && batch.end() <= view.log_end;
+        Some(batches.filter(is_in).collect())
+    }
+}
 
 pub(super) fn recovered(key: Key, view: &ReplicaView<'_>, death: Death) -> Recovered {
     Recovered {

@@ -107,6 +107,15 @@ impl RollState {
     }
 }
 
+/// The base offset of a segment that begins with this batch: where the log ends, though there may be a gap in front of
+/// the batch, so that recovery knows a segment that has lost its end. Only a batch too far away has a segment of its own.
+fn segment_base(end_offset: Offset, header: &BatchHeader) -> Offset {
+    if header.last_offset() - end_offset > i64::from(i32::MAX) {
+        return header.base_offset;
+    }
+    end_offset
+}
+
 impl Plan {
     /// Divides the batches among segments.
     pub fn new(
@@ -128,12 +137,14 @@ impl Plan {
             .sum();
         let mut groups: Vec<Group> = Vec::with_capacity(1);
         let mut state = RollState::of(core.active(), config);
+        let mut end_offset = core.log_end_offset;
         let mut headers = BytesMut::with_capacity(batches.len() * BATCH_HEADER_BYTES);
         for batch in batches {
             let header = batch.header;
             let rolls_to = state
                 .must_roll(&header, config, now)
-                .then_some(header.base_offset);
+                .then(|| segment_base(end_offset, &header));
+            end_offset = header.next_offset();
             if let Some(base) = rolls_to {
                 state = RollState::at(base, now);
             }

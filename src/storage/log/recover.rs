@@ -8,18 +8,17 @@ use protocol::records::{BATCH_HEADER_BYTES, BatchHeader};
 use runtime::disk::{File, OpenMode};
 use types::{Now, Offset, ProducerId, planted};
 
-use super::again::write_again;
 use super::core::Shared;
 use super::open::remove_all;
 use super::scan::{BadBatch, Scan, ScanOptions};
 use super::{Log, Recovered};
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
-use crate::error::{Fence, OpenError, WriteError};
+use crate::error::{Fence, OpenError};
 use crate::index::{
     AbortedTransaction, Entry, OffsetEntry, SparseIndex, TimeEntry, decode_entries,
 };
-use crate::names::{CLEANED_SUFFIX, FileKind, PartitionName};
+use crate::names::{FileKind, PartitionName};
 use crate::segment::{Segment, SegmentState, TimestampOffset};
 
 /// The segments of a log as they are being checked, oldest first.
@@ -39,7 +38,7 @@ pub(super) struct Recovery<'a> {
 }
 
 impl Recovery<'_> {
-    fn fail(
+    pub(super) fn fail(
         &self,
         operation: &'static str,
         path: &std::path::Path,
@@ -159,8 +158,10 @@ impl Recovery<'_> {
         if base_offset < self.next_offset {
             return Ok(Some(self.overlap(base_offset)));
         }
-        // A loss of power may take the end of a segment that was not synced and leave the next one.
-        if let Some(end) = self.checked_end.filter(|end| *end < base_offset) {
+        // A loss of power may take the end of a segment that was not synced and leave the next one. Segments begin where
+        // the log ended, but for batches that are too far away.
+        let is_hole = |end: &Offset| (1..=i64::from(i32::MAX)).contains(&(base_offset - end));
+        if let Some(end) = self.checked_end.filter(is_hole) {
             return Ok(Some(self.gap(end, base_offset)));
         }
         let (file, path, length) = self.open_log(base_offset).await?;
@@ -213,48 +214,6 @@ impl Recovery<'_> {
         self.next_offset = next_offset.max(base_offset);
         self.checked_end = Some(self.next_offset);
         Ok(bad)
-    }
-
-    async fn again(&self, file: &File, from: u64, target: &File, to: u64) -> Result<(), OpenError> {
-        let written = write_again(file, from, target, to).await;
-        written.map_err(|error| self.fail("writing again", target.path(), &error))
-    }
-
-    /// As [`write_again`], of a segment whose name is not known to have been synced either: a failed sync of
-    /// the directory may have left a name that no later one writes. A copy of the first `size_bytes` takes its place,
-    /// for a new name is written in any case. Without space for a copy its bytes are written where they are.
-    async fn write_anew(
-        &self,
-        file: File,
-        path: &std::path::Path,
-        size_bytes: u64,
-    ) -> Result<File, OpenError> {
-        let disk = self.shared.disk();
-        let mut copy_path = path.as_os_str().to_owned();
-        copy_path.push(CLEANED_SUFFIX);
-        let copied = async {
-            let copy = disk.open(&copy_path, OpenMode::Truncate).await;
-            let copy = copy.map_err(|error| self.fail("opening", path, &error))?;
-            self.again(&file, 0, &copy, size_bytes).await?;
-            Ok(copy)
-        };
-        let copy: Result<File, OpenError> = copied.await;
-        match copy {
-            Ok(copy) => {
-                let synced = copy.sync_data().await;
-                synced.map_err(|error| self.shared.directory.fail("syncing", path, &error))?;
-                let renamed = disk.rename(&copy_path, path).await;
-                renamed.map_err(|error| self.fail("renaming", path, &error))?;
-                Ok(copy)
-            }
-            Err(OpenError::Write(WriteError::NoSpace(_))) => {
-                // What there is of it is a leftover, which goes now or at the next start.
-                let _ = disk.remove_file(&copy_path).await;
-                self.again(&file, 0, &file, size_bytes).await?;
-                Ok(file)
-            }
-            Err(error) => Err(error),
-        }
     }
 
     /// Makes the good part of a segment durable, and its indexes right.

@@ -278,6 +278,12 @@ fn a_fetch_stays_below_its_bound() {
             },
             "S10 S36",
         ),
+    ]);
+}
+
+#[test]
+fn a_fetch_gets_whole_batches_of_what_is_there() {
+    tell(&[
         (
             "out of range inside the log",
             |told| {

@@ -3,7 +3,7 @@
 use super::super::events::{Batch, Produced, ProducerSeen, Sent};
 use super::{Death, Event, SECOND, Settings, Told, a, batch, numbered, producer, tell, tell_with};
 use crate::history::Acks;
-use types::ErrorCode;
+use types::{ErrorCode, Offset};
 
 #[test]
 fn a_log_is_in_order() {
@@ -369,8 +369,9 @@ fn window(told: &mut Told, known: &[i32]) {
     });
 }
 
-/// A batch is refused as out of order, so many seconds after it came.
-fn refuse(told: &mut Told, batch: Batch, seconds: u64) {
+/// A batch is refused as out of order, so many seconds after it came. All up to `end` is written.
+fn refuse(told: &mut Told, end: Offset, batch: Batch, seconds: u64) {
+    told.step(|seen| (seen.assigned_end, seen.log_end) = (end, end));
     let began = (told.now + SECOND).saturating_sub(seconds * SECOND);
     told.event(Event::Produced(Produced {
         node: 1,
@@ -393,7 +394,7 @@ fn what_is_in_order_is_not_refused() {
             "a gap",
             |told| {
                 told.append(numbered(0, 1, 0));
-                refuse(told, numbered(0, 0, 3), 0);
+                refuse(told, 2, numbered(0, 0, 3), 0);
             },
             "",
         ),
@@ -401,7 +402,7 @@ fn what_is_in_order_is_not_refused() {
             "the next one",
             |told| {
                 told.append(numbered(0, 1, 0));
-                refuse(told, numbered(0, 0, 2), 0);
+                refuse(told, 2, numbered(0, 0, 2), 0);
             },
             "S14",
         ),
@@ -409,7 +410,7 @@ fn what_is_in_order_is_not_refused() {
             "the next one, which came before the one before it",
             |told| {
                 told.append(numbered(0, 1, 0));
-                refuse(told, numbered(0, 0, 2), 5);
+                refuse(told, 2, numbered(0, 0, 2), 5);
             },
             "",
         ),
@@ -419,7 +420,7 @@ fn what_is_in_order_is_not_refused() {
                 for offset in 0..5 {
                     told.append(numbered(offset, offset, offset as i32));
                 }
-                refuse(told, numbered(0, 0, 0), 0);
+                refuse(told, 5, numbered(0, 0, 0), 0);
             },
             "S14",
         ),
@@ -429,7 +430,7 @@ fn what_is_in_order_is_not_refused() {
                 for offset in 0..6 {
                     told.append(numbered(offset, offset, offset as i32));
                 }
-                refuse(told, numbered(0, 0, 0), 0);
+                refuse(told, 6, numbered(0, 0, 0), 0);
             },
             "",
         ),
@@ -441,7 +442,7 @@ fn what_is_in_order_is_not_refused() {
                     producer_epoch: 1,
                     ..numbered(0, 0, 2)
                 };
-                refuse(told, batch, 0);
+                refuse(told, 2, batch, 0);
             },
             "",
         ),
