@@ -48,11 +48,12 @@ fn planted_calls_are_caught_with_their_callers() {
         assert_eq!(take(), Interposed::default(), "{kind}, outside of a world");
         runtime::simulated::run(1, async move { planted_call(kind) });
         let found = take();
-        assert_eq!(found.count, u64::from(call.is_some()), "{kind}: {found:?}");
-        for (name, caller) in found.callers {
-            assert_eq!(Some(name), call, "{kind}");
-            assert!(caller.contains("planted_call"), "{kind}: {caller}");
-        }
+        assert_eq!(found.count > 0, call.is_some(), "{kind}: {found:?}");
+        // One may lead to another: getentropy asks getrandom.
+        let is_ours =
+            |one: &(&str, String)| Some(one.0) == call && one.1.contains("interposed_tests.rs");
+        let is_told = found.callers.iter().any(is_ours);
+        assert_eq!(is_told, call.is_some(), "{kind}: {found:?}");
     }
 }
 

@@ -79,9 +79,9 @@ fn what_must_come_after_healing_is_missed_if_it_does_not() {
             "L7",
         ),
         (
-            "links are too slow to read everything",
-            |plan| plan.link.bytes_per_second = 500,
-            "L5",
+            "links are too slow for a group to settle",
+            |plan| plan.link.bytes_per_second = 300,
+            "L7",
         ),
     ];
     for (name, change, expected) in cases {

@@ -302,7 +302,9 @@ fn simulated(root: &Path) -> Result<Outcome> {
 fn simulated_tests(root: &Path) -> Result<Outcome> {
     let mut command = cargo_command(root);
     command
-        .args(["test", "--no-fail-fast", "--target-dir", sim::TARGET])
+        // Without the examples in comments: rustdoc would compile them against the real half.
+        .args(["test", "--lib", "--bins", "--tests", "--no-fail-fast"])
+        .args(["--target-dir", sim::TARGET])
         .args(["--package", "millrace-runtime", "--package", "millrace-sim"])
         .env("RUSTFLAGS", sim::FLAGS);
     run_tests(command)
