@@ -159,8 +159,11 @@ impl Recovery<'_> {
             return Ok(Some(self.overlap(base_offset)));
         }
         // A loss of power may take the end of a segment that was not synced and leave the next one. Segments begin where
-        // the log ended, but for batches that are too far away.
-        let is_hole = |end: &Offset| (1..=i64::from(i32::MAX)).contains(&(base_offset - end));
+        // the log ended, but for batches that are too far away, and for compaction, which takes the end of segments.
+        let is_compacted = self.config.cleanup.compact;
+        let is_hole = |end: &Offset| {
+            !is_compacted && (1..=i64::from(i32::MAX)).contains(&(base_offset - end))
+        };
         if let Some(end) = self.checked_end.filter(is_hole) {
             return Ok(Some(self.gap(end, base_offset)));
         }
