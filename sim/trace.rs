@@ -239,6 +239,12 @@ impl TraceSink {
                 crate::watch::disk_fault(event.node, text(0), text(1), text(2));
                 format!("{}-{}", text(1), text(0))
             }
+            "synced" => {
+                if let Some((_, Value::Int(0))) = event.fields.get(1) {
+                    crate::watch::failure_told(event.node, text(0));
+                }
+                return;
+            }
             _ => return,
         };
         *self.faults.borrow_mut().entry(name).or_default() += 1;

@@ -138,16 +138,25 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
         return;
     }
     WATCH.with_borrow_mut(|watch| {
-        let directory = file.rsplit('/').nth(1).unwrap_or_default();
-        let Some((topic, partition)) = directory.rsplit_once('-') else {
+        let Some((node, key)) = watch.partition_of(number, file) else {
             return;
         };
-        let node = watch.lives.iter().find(|(_, life)| life.number == number);
-        if let (Some((&node, _)), Some(&topic), Ok(partition)) =
-            (node, watch.topics.get(topic), partition.parse())
-        {
-            let key = Key { topic, partition };
-            watch.tell(|| Event::DiskFailed { node, key });
+        watch.tell(|| Event::DiskFailed { node, key });
+        // A write is answered at once; a sync that fails has its time, and who asked learns of it then.
+        if operation == "write" {
+            watch.tell(|| Event::FailureTold { node, key });
+        }
+    });
+}
+
+/// A process was told that a sync of its has failed, as the trace tells it.
+pub fn failure_told(number: u64, file: &str) {
+    if !file.ends_with(".log") {
+        return;
+    }
+    WATCH.with_borrow_mut(|watch| {
+        if let Some((node, key)) = watch.partition_of(number, file) {
+            watch.tell(|| Event::FailureTold { node, key });
         }
     });
 }
@@ -216,6 +225,18 @@ impl Watch {
         if let Some(state) = &mut self.state {
             state.event(now_nanos(), &event());
         }
+    }
+
+    /// Whose file it is.
+    fn partition_of(&self, number: u64, file: &str) -> Option<(NodeId, Key)> {
+        let directory = file.rsplit('/').nth(1)?;
+        let (topic, partition) = directory.rsplit_once('-')?;
+        let node = self.lives.iter().find(|(_, life)| life.number == number);
+        let key = Key {
+            topic: *self.topics.get(topic)?,
+            partition: partition.parse().ok()?,
+        };
+        Some((*node?.0, key))
     }
 
     fn park(&mut self, node: NodeId, machine: Machine, count: usize) {

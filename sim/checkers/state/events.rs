@@ -367,8 +367,15 @@ pub enum Event {
         /// The sound batches from the log start on, without a gap.
         batches: Vec<Batch>,
     },
-    /// A write or sync of a partition's files failed for good.
+    /// A write or sync of a partition's files fails for good: what was not synced before may be gone from now on.
     DiskFailed {
+        /// Which node.
+        node: NodeId,
+        /// Which partition.
+        key: Key,
+    },
+    /// The broker was told of that: a sync takes its time, and until then nobody knows that it will fail.
+    FailureTold {
         /// Which node.
         node: NodeId,
         /// Which partition.

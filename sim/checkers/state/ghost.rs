@@ -80,7 +80,9 @@ pub struct Ghost {
     pub forgettable: BTreeSet<ProducerId>,
     /// Producers that were in the replica's memory in this life, with a committed batch.
     pub known: BTreeSet<ProducerId>,
-    /// The end of what had an offset when a write or sync failed in this life: nothing beyond is acknowledged.
+    /// Whether a write or sync failed since the log was opened.
+    pub has_failed: bool,
+    /// The end of what had an offset when the broker was told of that: nothing beyond is acknowledged.
     pub failed_from: Option<Offset>,
     /// The highest epoch of a batch.
     pub last_epoch: LeaderEpoch,
@@ -106,6 +108,7 @@ impl Ghost {
             producers: BTreeMap::new(),
             forgettable: BTreeSet::new(),
             known: BTreeSet::new(),
+            has_failed: false,
             failed_from: None,
             last_epoch: -1,
         }

@@ -93,7 +93,8 @@ impl State {
             Event::SetBack { node } => self.metadata.set_back(*node),
             Event::ImageRecovered { image, state } => self.image_recovered(*image, *state),
             Event::Swept { key, batches, .. } => self.swept(*key, batches),
-            Event::DiskFailed { key, .. } => self.disk_failed(*key),
+            Event::DiskFailed { key, .. } => self.ghost(*key).has_failed = true,
+            Event::FailureTold { key, .. } => self.failure_told(*key),
             Event::ProducerIdGiven {
                 producer_id,
                 producer_epoch,

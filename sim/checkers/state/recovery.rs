@@ -50,7 +50,7 @@ impl State {
             // After a failed sync the next life may read what the device has instead of what was written: what was
             // not synced before may be gone, as after a loss of power. A log that was not opened since then is still
             // as the loss left it.
-            if death == Death::Power || ghost.failed_from.is_some() {
+            if death == Death::Power || ghost.has_failed {
                 ghost.died = Some(Death::Power);
             } else if ghost.died.is_none() {
                 ghost.died = Some(death);
@@ -62,7 +62,7 @@ impl State {
         let at = self.now;
         for (key, ghost) in &mut self.partitions {
             // A sync that fails drops what it should have written: then the page cache does not have it either.
-            if death == Death::Kill && ghost.failed_from.is_none() {
+            if death == Death::Kill && !ghost.has_failed {
                 continue;
             }
             let end = ghost.promised_end();
@@ -112,7 +112,7 @@ impl State {
             _ => recovered.death,
         };
         let promised = match death {
-            Death::Kill if ghost.failed_from.is_none() => written,
+            Death::Kill if !ghost.has_failed => written,
             _ => ghost.promised_end(),
         };
         let appended = ghost.assigned_end.max(log_start);
@@ -145,6 +145,7 @@ impl State {
             ghost.died = None;
             ghost.survived = None;
             ghost.settled = (0, 0, 0);
+            ghost.has_failed = false;
             ghost.failed_from = None;
             ghost.known.clear();
             ghost.log_starts.clear();
@@ -152,8 +153,8 @@ impl State {
     }
 
     /// From now on nothing new is acknowledged until the log is recovered: what had its offset before may have been
-    /// written before the failure.
-    pub(super) fn disk_failed(&mut self, key: Key) {
+    /// acknowledged before, where class *replicated* waits for no sync, with the answer still under way.
+    pub(super) fn failure_told(&mut self, key: Key) {
         self.looked(CheckerId::S39);
         let ghost = self.ghost(key);
         ghost.failed_from.get_or_insert(ghost.assigned_end);

@@ -108,6 +108,12 @@ impl Told {
         self.state.event(self.now, &event);
     }
 
+    /// A write fails: whoever asked knows at once.
+    fn disk_failed(&mut self) {
+        self.event(Event::DiskFailed { node: 1, key: a() });
+        self.event(Event::FailureTold { node: 1, key: a() });
+    }
+
     /// A batch is queued.
     fn append(&mut self, batch: Batch) {
         self.event(Event::Appended {

@@ -179,10 +179,37 @@ fn an_acknowledgement_leaves_when_its_record_is_safe() {
             |told| {
                 told.append(batch(0, 4));
                 told.commit(5);
+                told.disk_failed();
+                told.append(batch(5, 6));
+                told.commit(7);
+                told.acknowledge(Acks::All, batch(5, 6), 5);
+            },
+            "S39",
+        ),
+        (
+            "while the sync that will fail is under way",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
                 told.event(Event::DiskFailed { node: 1, key: a() });
                 told.append(batch(5, 6));
                 told.commit(7);
                 told.acknowledge(Acks::All, batch(5, 6), 5);
+                told.event(Event::FailureTold { node: 1, key: a() });
+            },
+            "",
+        ),
+        (
+            "after the broker was told of the sync that failed",
+            |told| {
+                told.append(batch(0, 4));
+                told.commit(5);
+                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.append(batch(5, 6));
+                told.event(Event::FailureTold { node: 1, key: a() });
+                told.append(batch(7, 8));
+                told.commit(9);
+                told.acknowledge(Acks::All, batch(7, 8), 7);
             },
             "S39",
         ),
@@ -191,7 +218,7 @@ fn an_acknowledgement_leaves_when_its_record_is_safe() {
             |told| {
                 told.append(batch(0, 4));
                 told.commit(5);
-                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.disk_failed();
                 told.acknowledge(Acks::All, batch(0, 4), 0);
             },
             "",
@@ -201,7 +228,7 @@ fn an_acknowledgement_leaves_when_its_record_is_safe() {
             |told| {
                 told.append(batch(0, 4));
                 told.commit(5);
-                told.event(Event::DiskFailed { node: 1, key: a() });
+                told.disk_failed();
                 told.restart(super::Death::Kill, None, 5);
                 told.commit(5);
                 told.acknowledge(Acks::All, batch(0, 4), 0);
