@@ -10,6 +10,7 @@ use runtime::simulated::net::Fabric;
 use runtime::simulated::nodes;
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::now_nanos;
+use types::Offset;
 
 use crate::checkers::idle::{BrokerIdle, Idle, judge};
 use crate::checkers::state::Event;
@@ -25,6 +26,9 @@ const QUIET_SECONDS: u64 = 15;
 /// then, but who is never quiet is never done.
 const WATCHED_SECONDS: u64 = 3;
 const WATCHES: usize = 4;
+/// How often at most, if retention goes on: by its time it deletes as steadily as was produced, until all is gone. Longer
+/// than it keeps anything in a generated plan, if it does not keep it for days.
+const WATCHES_MAX: usize = 25;
 /// Bytes of metadata records that may lie in the log beside those that call for a snapshot: the largest change.
 const METADATA_SLACK_BYTES: u64 = 64 << 10;
 /// One run in so many recovers its disk twice at the end.
@@ -39,9 +43,13 @@ pub(crate) async fn idle(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis
     }
     wait(nemesis, QUIET_SECONDS).await;
     let mut watched = vec![Busy::of(world, nodes)];
-    for _ in 0..WATCHES {
+    let (mut left, mut log_starts) = (WATCHES, log_starts_of(world));
+    while left > 0 && watched.len() <= WATCHES_MAX {
         wait(nemesis, WATCHED_SECONDS).await;
         watched.push(Busy::of(world, nodes));
+        // A log start moves only forward, and no further than the log's end: this work has an end.
+        let before = std::mem::replace(&mut log_starts, log_starts_of(world));
+        left -= usize::from(log_starts == before);
     }
     let found = judge(&seen(world, nodes, &watched));
     world.found(found);
@@ -53,6 +61,13 @@ pub(crate) async fn idle(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis
 async fn wait(nemesis: &mut Nemesis, seconds: u64) {
     let end = now_nanos() + seconds * NANOS_PER_SECOND;
     nemesis.run_until(end, |_| false).await;
+}
+
+/// Where the logs of the brokers begin.
+fn log_starts_of(world: &World) -> Vec<Offset> {
+    let brokers = world.plan.brokers.iter();
+    let states = brokers.flat_map(|broker| watch::state_of(broker.id));
+    states.map(|(_, figures)| figures[0]).collect()
 }
 
 /// What was done so far.
