@@ -1,6 +1,7 @@
 //! What all cores of a node share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -95,6 +96,8 @@ pub struct NodeShared {
     pub(super) image: ArcSwap<Image>,
     pub(super) fetch_sessions: Mutex<FetchSessions>,
     pub(super) found: Mutex<BTreeMap<PartitionName, Vec<(usize, bool)>>>,
+    /// Directories with logs that are not, or not all, as a clean stop leaves them, by path.
+    pub(super) unclean: Mutex<BTreeSet<PathBuf>>,
     pub(super) placed: Mutex<Vec<usize>>,
     /// Partitions of deleted topics whose directories still have their names.
     pub(super) deleting: Mutex<BTreeSet<PartitionName>>,
@@ -175,6 +178,21 @@ impl NodeShared {
         let place =
             |&(index, was_clean): &(usize, bool)| (self.directories[index].clone(), was_clean);
         places.map(place).collect()
+    }
+
+    /// A log of this directory is not as a clean stop leaves it: the next start recovers the directory's logs.
+    pub(crate) fn left_unclean(&self, directory: &LogDirectory) {
+        lock(&self.unclean).insert(directory.path().to_owned());
+    }
+
+    /// Whether all logs of this directory are as a clean stop leaves them. Ends with the stop of the last log.
+    pub(super) fn is_left_clean(&self, directory: &LogDirectory) -> bool {
+        directory.failure().is_none() && !lock(&self.unclean).contains(directory.path())
+    }
+
+    /// Every log that a topic has is about to be opened, and so recovered.
+    pub(super) fn begin_take_up(&self) {
+        lock(&self.unclean).clear();
     }
 
     /// The names of a topic's partitions cannot be used until each is freed.

@@ -197,6 +197,11 @@ fn share(
             places.push((index, content.was_clean));
         }
     }
+    let opened = directories.iter().zip(contents);
+    let unclean = opened.filter(|(_, content)| !content.was_clean);
+    let unclean = unclean
+        .map(|(directory, _)| directory.path().to_owned())
+        .collect();
     let cluster_id = directories[metadata_directory]
         .properties()
         .cluster_id
@@ -234,6 +239,8 @@ fn share(
         image: ArcSwap::from_pointee(image),
         fetch_sessions: Mutex::new(sessions),
         found: Mutex::new(found),
+        // Until all are opened: a node that does not get that far must not have them trusted.
+        unclean: Mutex::new(unclean),
         producer_ids: Mutex::new((0, 0)),
         prng: Mutex::new(prng),
         broker_epoch: Mutex::new(-1),
@@ -308,6 +315,7 @@ async fn lead_node(core: &Rc<Core>, lead: Lead, is_live: &Rc<Cell<bool>>) -> Res
     let incarnation_id = register(core, &lead.config, &addresses, &mut driver).await?;
     is_live.set(true);
     let image = core.node.image();
+    core.node.begin_take_up();
     apply_everywhere(core, &image, everything(&image)).await;
     let quorum = runtime::task::spawn_local(driver.run(lead.calls));
     open_listeners(core, listeners, &addresses).await?;

@@ -44,12 +44,14 @@ pub(super) async fn stop_cores(core: &Rc<Core>, is_live: &Cell<bool>) {
         tracing::warn!(reason, "the broker is not fenced: the next start does that");
     }
     let (sender, receiver) = oneshot::channel();
-    if node.controller.send(Call::Stop(sender)).await.is_ok() {
-        // A quorum that failed has closed its mailbox.
-        let _ = receiver.await;
+    // A quorum that failed, or was never there, has closed its mailbox.
+    let is_closed =
+        node.controller.send(Call::Stop(sender)).await.is_ok() && receiver.await.is_ok();
+    if !is_closed {
+        node.left_unclean(&node.directories[node.metadata_directory]);
     }
     for directory in &node.directories {
-        if (directory.failure().is_none() || types::planted!(CleanMarkAfterFailure))
+        if (node.is_left_clean(directory) || types::planted!(CleanMarkAfterFailure))
             && let Err(error) = directory.close_clean(node.broker_epoch()).await
         {
             tracing::error!(%error, "a log directory is not marked as stopped cleanly");

@@ -114,6 +114,10 @@ async fn take_up(core: &Rc<Core>, image: &Arc<Image>, partition: TopicPartition)
             Err(error) => {
                 tracing::error!(topic = %topic.name, partition = partition.partition, %error,
                     "the partition is not served");
+                let name = Shard::name_of(&topic.name, partition);
+                for (directory, _) in core.node.found(&name) {
+                    core.node.left_unclean(&directory);
+                }
                 core.with_shard(|shard| shard.fenced.insert(partition, error.to_string()));
                 if error.is_no_space() {
                     take_up_later(core, partition);

@@ -146,6 +146,7 @@ pub async fn close_all(core: &Rc<Core>) {
         let Some(mut slot) = slot else { continue };
         if slot.is_busy {
             tracing::warn!(topic = %slot.topic, "a log is busy while the node stops: it is recovered at the next start");
+            core.node.left_unclean(slot.log.directory());
             continue;
         }
         let end = slot.replica.view().log_end;
@@ -156,6 +157,7 @@ pub async fn close_all(core: &Rc<Core>) {
         let written = files.write_producer_snapshot(end, snapshot).await;
         if let Err(error) = closed.map(|_| ()).and(written) {
             tracing::error!(topic = %slot.topic, %error, "a log is not closed cleanly");
+            core.node.left_unclean(slot.log.directory());
         }
         let name = slot.log.name().clone();
         slot.log
