@@ -1,8 +1,8 @@
 //! The marks that a run can hit, and the kinds of faults that it can meet: what a sweep's table counts, and what it
 //! tells as never hit.
 //!
-//! A mark says that something worth testing has happened since the workload began. Most are seen in the trace by the simulator itself: then
-//! [`Mark::seen`] says by which event. The others are told where they happen, by an event of kind `mark`.
+//! A mark says that something worth testing has happened since the workload began; [`Mark::seen`] says by which event of
+//! the trace.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ pub struct Mark {
     pub name: &'static str,
     /// What has happened when it is hit.
     pub meaning: &'static str,
-    /// The event of the trace that it is seen by; none, if it is told by an event of kind `mark`.
-    pub seen: Option<Seen>,
+    /// The event of the trace that it is seen by.
+    pub seen: Seen,
 }
 
 /// An event of the trace that hits a mark.
@@ -52,7 +52,7 @@ const fn seen(
     Mark {
         name,
         meaning,
-        seen: Some(Seen { kind, tests }),
+        seen: Seen { kind, tests },
     }
 }
 
@@ -408,9 +408,7 @@ pub const FAULTS: &[(&str, &str)] = &[
 pub fn by_kind() -> BTreeMap<&'static str, Vec<&'static Mark>> {
     let mut kinds: BTreeMap<&'static str, Vec<&'static Mark>> = BTreeMap::new();
     for mark in MARKS {
-        if let Some(seen) = mark.seen {
-            kinds.entry(seen.kind).or_default().push(mark);
-        }
+        kinds.entry(mark.seen.kind).or_default().push(mark);
     }
     kinds
 }

@@ -75,9 +75,6 @@ pub fn run(plan: &Plan, options: Options) -> Outcome {
     watch::begin((!options.without_checkers).then(|| settings(plan)));
     Plant::choose(options.planted);
     interposed::begin();
-    Plant::send_marks_to(Some(|name| {
-        runtime_trace::emit("mark", &[("name", runtime_trace::Value::Text(name))]);
-    }));
     let world = make_world(plan, &sink);
     World::set_current(Some(Rc::clone(&world)));
     let cpu = cpu_ms();

@@ -18,8 +18,8 @@ use toml::{Table, Value};
 
 use crate::marks;
 use crate::plan::{
-    BrokerPlan, ClientPlan, Event, FORMAT, Fault, FaultPlan, FileFault, LinkPlan, Plan, Profile,
-    TopicPlan, When, generate,
+    BrokerPlan, ClientPlan, Event, FORMAT, Fault, FileFault, LinkPlan, Plan, Profile, TopicPlan,
+    When, generate,
 };
 use crate::verdict::{Color, Verdict};
 
@@ -371,9 +371,4 @@ pub fn of_seed(seed: u64, profile: Profile) -> String {
         text.push_str(&short::text(fault));
     }
     text
-}
-
-/// A fault as a scenario has it.
-pub fn fault_text(fault: &FaultPlan) -> String {
-    short::text(fault)
 }

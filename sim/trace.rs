@@ -232,17 +232,16 @@ impl TraceSink {
             Some((_, Value::Text(text))) => *text,
             _ => "",
         };
-        let (counted, name) = match event.kind {
-            "fault" => (&self.faults, text(0).to_owned()),
+        let name = match event.kind {
+            "fault" => text(0).to_owned(),
             // What happened to which operation: `sync-eio`.
             "disk-fault" => {
                 crate::watch::disk_fault(event.node, text(0), text(1), text(2));
-                (&self.faults, format!("{}-{}", text(1), text(0)))
+                format!("{}-{}", text(1), text(0))
             }
-            "mark" => (&self.marks, text(0).to_owned()),
             _ => return,
         };
-        *counted.borrow_mut().entry(name).or_default() += 1;
+        *self.faults.borrow_mut().entry(name).or_default() += 1;
     }
 
     /// Marks that are seen in events, from the workload's beginning on.
@@ -254,10 +253,7 @@ impl TraceSink {
             return;
         }
         for mark in marks {
-            let is_hit = mark
-                .seen
-                .is_some_and(|seen| seen.tests.iter().all(|test| holds(test, event)));
-            if is_hit {
+            if mark.seen.tests.iter().all(|test| holds(test, event)) {
                 let mut marks = self.marks.borrow_mut();
                 *marks.entry(mark.name.to_owned()).or_default() += 1;
             }

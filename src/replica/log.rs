@@ -140,7 +140,9 @@ impl Replica {
         if self.epochs.truncate_from_start(log_start) {
             actions.push(Action::WriteEpochs);
         }
-        if self.producers.has_only_below(log_start) && types::planted!(ProducersDroppedWithRecords)
+        if types::plant_chosen!(ProducersDroppedWithRecords)
+            && self.producers.has_only_below(log_start)
+            && types::planted!(ProducersDroppedWithRecords)
         {
             self.producers.forget_below(log_start);
         }

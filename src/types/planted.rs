@@ -142,7 +142,6 @@ mod active {
     thread_local! {
         static CHOSEN: Cell<Option<Plant>> = const { Cell::new(None) };
         static ACTIVATIONS: Cell<u64> = const { Cell::new(0) };
-        static MARKS: Cell<Option<fn(&'static str)>> = const { Cell::new(None) };
     }
 
     impl Plant {
@@ -169,18 +168,6 @@ mod active {
         /// How often the chosen mutant acted in this run.
         pub fn activations() -> u64 {
             ACTIVATIONS.get()
-        }
-
-        /// Says where the coverage marks of [`mark!`](crate::mark) go.
-        pub fn send_marks_to(sink: Option<fn(&'static str)>) {
-            MARKS.set(sink);
-        }
-
-        /// Leaves a coverage mark.
-        pub fn mark(name: &'static str) {
-            if let Some(sink) = MARKS.get() {
-                sink(name);
-            }
         }
     }
 }
@@ -211,16 +198,5 @@ macro_rules! plant_chosen {
         #[cfg(not(madsim))]
         let chosen = false;
         chosen
-    }};
-}
-
-/// Leaves a coverage mark of the simulator: `mark!("log rolled")`. The names are for people, in few words.
-///
-/// Nothing outside simulation.
-#[macro_export]
-macro_rules! mark {
-    ($name:literal) => {{
-        #[cfg(madsim)]
-        $crate::Plant::mark($name);
     }};
 }

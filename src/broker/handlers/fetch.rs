@@ -474,10 +474,10 @@ fn count(context: &RequestContext, topic: &TopicKey, read: &PartitionRead) {
         metrics.count(traffic, |t| &t.failed_fetches, failed);
         metrics.count(traffic, |t| &t.bytes_out, read.bytes());
     };
-    match (&read.snapshot, find_topic(context, topic)) {
-        (Some(snapshot), _) => count(&snapshot.traffic),
-        (None, Some(topic)) => count(&metrics.topics.of(&topic.name)),
-        (None, None) => {}
+    if let Some(snapshot) = &read.snapshot {
+        count(&snapshot.traffic);
+    } else if let Some(topic) = find_topic(context, topic) {
+        count(&metrics.topics.of(&topic.name));
     }
 }
 

@@ -94,7 +94,7 @@ pub struct NodeShared {
     pub(crate) controller: mpsc::Sender<Call>,
     pub(super) image: ArcSwap<Image>,
     pub(super) fetch_sessions: Mutex<FetchSessions>,
-    pub(super) found: Mutex<BTreeMap<PartitionName, (usize, bool)>>,
+    pub(super) found: Mutex<BTreeMap<PartitionName, Vec<(usize, bool)>>>,
     pub(super) placed: Mutex<Vec<usize>>,
     /// Partitions of deleted topics whose directories still have their names.
     pub(super) deleting: Mutex<BTreeSet<PartitionName>>,
@@ -166,10 +166,15 @@ impl NodeShared {
         }
     }
 
-    /// Where a partition lies that was there when the node started, and whether its directory was stopped cleanly.
-    pub(crate) fn found(&self, name: &PartitionName) -> Option<(LogDirectory, bool)> {
-        let (index, was_clean) = *lock(&self.found).get(name)?;
-        Some((self.directories[index].clone(), was_clean))
+    /// Where logs of this name lay when the node started, and whether each directory was stopped cleanly. There may be
+    /// several: a directory that is closed when a topic is deleted keeps its log, and the next topic of that name begins
+    /// in another one.
+    pub(crate) fn found(&self, name: &PartitionName) -> Vec<(LogDirectory, bool)> {
+        let found = lock(&self.found);
+        let places = found.get(name).into_iter().flatten();
+        let place =
+            |&(index, was_clean): &(usize, bool)| (self.directories[index].clone(), was_clean);
+        places.map(place).collect()
     }
 
     /// The names of a topic's partitions cannot be used until each is freed.
@@ -200,8 +205,11 @@ impl NodeShared {
         }
     }
 
-    pub(crate) fn forget_found(&self, name: &PartitionName) {
-        lock(&self.found).remove(name);
+    /// The log of this name in this directory is in use, or deleted.
+    pub(crate) fn forget_found(&self, name: &PartitionName, directory: &LogDirectory) {
+        if let Some(places) = lock(&self.found).get_mut(name) {
+            places.retain(|(index, _)| self.directories[*index].path() != directory.path());
+        }
     }
 
     /// Where a new partition goes: where the metadata says, else the online directory with the fewest partitions.

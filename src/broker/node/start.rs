@@ -190,10 +190,11 @@ fn share(
     controller: mpsc::Sender<Call>,
 ) -> NodeShared {
     let mut prng = Prng::new(config.seed, "node");
-    let mut found = BTreeMap::new();
+    let mut found = BTreeMap::<_, Vec<_>>::new();
     for (index, content) in contents.iter().enumerate() {
         for name in &content.partitions {
-            found.insert(name.clone(), (index, content.was_clean));
+            let places = found.entry(name.clone()).or_default();
+            places.push((index, content.was_clean));
         }
     }
     let cluster_id = directories[metadata_directory]

@@ -1,5 +1,6 @@
 //! Opens a partition: finds or makes its log, and builds the machine's state from what is in it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use controller::image::TopicImage;
@@ -8,8 +9,8 @@ use replica::{
     RecoveredState, Replica,
 };
 use storage::{
-    AbortedTransaction, Log, LogDirectory, OpenError, PartitionName, Recovered, ScannedBatch,
-    WriteError,
+    AbortedTransaction, Log, LogConfig, LogDirectory, OpenError, PartitionName, Recovered,
+    ScannedBatch, WriteError,
 };
 use types::{LeaderEpoch, Now, Offset, TopicPartition};
 
@@ -36,6 +37,9 @@ pub(super) enum OpenPartitionError {
     /// A control record cannot be read.
     #[error("a control record cannot be read: {0}")]
     Control(String),
+    /// Two directories have a log of the topic.
+    #[error("a log of the topic is in {} and in {}", .0.display(), .1.display())]
+    Twice(PathBuf, PathBuf),
     /// No log directory can take it.
     #[error("no log directory is online")]
     NoDirectory,
@@ -62,13 +66,8 @@ pub(super) async fn open(
     let config = Arc::clone(image.topic_config(&topic.name));
     let name = Shard::name_of(&topic.name, partition);
     core.node.name_is_free(&name).await;
-    let log = match core.node.found(&name) {
-        Some((directory, was_clean)) => {
-            open_found(core, &name, &directory, was_clean, topic, &config).await?
-        }
-        None => None,
-    };
-    let (mut log, found) = match log {
+    let found = open_found(core, &name, topic, &config.log).await?;
+    let (mut log, found) = match found {
         Some(found) => found,
         None => {
             let directory = core.node.directory_for(image, partition);
@@ -87,33 +86,68 @@ pub(super) async fn open(
     Ok(Slot::new(name, replica, log, config, traffic))
 }
 
-/// Opens the log that was found, unless it is one of an earlier topic of the same name, or one that was never flushed
-/// and nobody knows of which: that one is deleted.
+/// Opens the topic's log, if it was found. Logs of earlier topics of the same name, and one that was never flushed and
+/// nobody knows of which topic, are deleted.
 async fn open_found(
     core: &Core,
     name: &PartitionName,
-    directory: &LogDirectory,
-    was_clean: bool,
     topic: &TopicImage,
-    config: &crate::image::TopicConfig,
+    config: &LogConfig,
 ) -> Result<Option<(Log, Recovered)>, OpenPartitionError> {
-    let opened = Log::open(directory, name, config.log.clone(), was_clean, core.now()).await;
-    let (mut log, recovered) = opened?;
-    core.node.forget_found(name);
-    if log.topic_id().is_some_and(|id| id != topic.id) {
-        tracing::warn!(partition = %name, "a log that is not this topic's is deleted");
-        let finished = log.begin_delete(core.now(), core.node.random_uuid()).await;
-        let deleted = log.finish(finished)?;
-        let directory = directory.clone();
-        core.with_shard(|shard| shard.deleted.push((directory, deleted)));
+    let Some((directory, was_clean)) = find(core, name, topic).await? else {
         return Ok(None);
-    }
+    };
+    let opened = Log::open(&directory, name, config.clone(), was_clean, core.now()).await;
+    let (log, recovered) = opened?;
+    core.node.forget_found(name, &directory);
     if let Some(reason) = &recovered.cut_reason {
         tracing::warn!(partition = %name, reason, cut_bytes = recovered.cut_bytes,
             dropped_segments = recovered.dropped_segments, "recovery has cut the log");
         core.node.metrics.recovery_cuts.add(1);
     }
     Ok(Some((log, recovered)))
+}
+
+/// Which of the logs of this name that were found is the topic's, and whether its directory was stopped cleanly. The
+/// others are deleted.
+async fn find(
+    core: &Core,
+    name: &PartitionName,
+    topic: &TopicImage,
+) -> Result<Option<(LogDirectory, bool)>, OpenPartitionError> {
+    let (mut ours, mut unclear) = (None, None);
+    for (directory, was_clean) in core.node.found(name) {
+        let is_ours = match directory.topic_id_of(name).await {
+            // One from before topics had ids is taken for what its name says.
+            Ok(id) => id.is_none_or(|id| id == topic.id),
+            // It may be the topic's: nothing is made in its place.
+            Err(error) => {
+                unclear = Some(error.into());
+                continue;
+            }
+        };
+        if is_ours {
+            let path = directory.path().to_owned();
+            if let Some((first, _)) = ours.replace((directory, was_clean)) {
+                let first = first.path().to_owned();
+                return Err(OpenPartitionError::Twice(first, path));
+            }
+            continue;
+        }
+        tracing::warn!(partition = %name, directory = %directory.path().display(),
+            "a log that is not this topic's is deleted");
+        if let Err(error) = super::roles::delete_found(core, &directory, name).await {
+            unclear = Some(error.into());
+        }
+    }
+    match (ours, unclear) {
+        (None, Some(error)) => Err(error),
+        (ours, Some(error)) => {
+            tracing::warn!(partition = %name, %error, "another log of its name stays as it is");
+            Ok(ours)
+        }
+        (ours, None) => Ok(ours),
+    }
 }
 
 /// Epochs seen in the log, each with its start offset.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use controller::Change;
 use controller::image::TopicImage;
 use replica::{Input, Leadership};
-use storage::PartitionName;
+use storage::{LogDirectory, PartitionName, WriteError};
 use types::{Now, TopicPartition};
 
 use super::slot::Slot;
@@ -178,17 +178,26 @@ async fn delete_topic(core: &Rc<Core>, topic: &TopicImage) {
 
 /// Deletes what there is of a partition that is gone and could not be opened.
 async fn delete_unopened(core: Rc<Core>, name: PartitionName) {
-    if let Some((directory, _)) = core.node.found(&name) {
-        let unique = core.node.random_uuid();
-        match directory.delete_unopened(core.now(), &name, unique).await {
-            Ok(deleted) => {
-                core.node.forget_found(&name);
-                core.with_shard(|shard| shard.deleted.push((directory, deleted)));
-            }
-            Err(error) => tracing::error!(partition = %name, %error, "a deleted log stays"),
+    // No topic has this name now, so all of them may go.
+    for (directory, _) in core.node.found(&name) {
+        if let Err(error) = delete_found(&core, &directory, &name).await {
+            tracing::error!(partition = %name, %error, "a deleted log stays");
         }
     }
     core.node.free_name(&name);
+}
+
+/// Deletes a log that was found in this directory and is of no topic that there is.
+pub(super) async fn delete_found(
+    core: &Core,
+    directory: &LogDirectory,
+    name: &PartitionName,
+) -> Result<(), WriteError> {
+    let unique = core.node.random_uuid();
+    let deleted = directory.delete_unopened(core.now(), name, unique).await?;
+    core.node.forget_found(name, directory);
+    core.with_shard(|shard| shard.deleted.push((directory.clone(), deleted)));
+    Ok(())
 }
 
 /// Deletes the log of a partition that is gone.

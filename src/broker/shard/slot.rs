@@ -64,17 +64,13 @@ impl EpochsWriter {
         }
         let own = Rc::clone(self);
         runtime::task::spawn_local(async move {
-            while let Some(entries) = own.take() {
+            while let Some(entries) = own.next.take() {
                 if let Err(error) = files.write_leader_epochs(&entries, false).await {
                     tracing::warn!(%error, "an epoch history is not written: recovery completes it");
                 }
             }
             own.is_writing.set(false);
         });
-    }
-
-    fn take(&self) -> Option<Vec<(LeaderEpoch, Offset)>> {
-        self.next.take()
     }
 }
 

@@ -196,10 +196,7 @@ impl GroupCoordinator {
                 }
             }
         }
-        if !changes.is_empty() && types::planted!(OffsetsOutliveTopic) {
-            return;
-        }
-        append_in_parts(&mut step, changes, Effect::None);
+        append_forgotten(&mut step, changes);
     }
 
     /// Topics were gone before the log was loaded: so are the offsets that were committed for exactly these.
@@ -220,10 +217,7 @@ impl GroupCoordinator {
                 }
             }
         }
-        if !changes.is_empty() && types::planted!(OffsetsOutliveTopic) {
-            return;
-        }
-        append_in_parts(&mut step, changes, Effect::None);
+        append_forgotten(&mut step, changes);
     }
 
     /// Forgets offsets whose time has come (KIP-211), and groups that have neither members nor offsets.
@@ -382,6 +376,14 @@ pub(super) fn tombstone(group: &Arc<str>, topic: &Arc<str>, partition: Partition
         partition,
         value: None,
     }
+}
+
+/// Appends what topics that are gone take with them.
+fn append_forgotten(step: &mut Step<'_>, changes: Vec<Change>) {
+    if changes.is_empty() || types::planted!(OffsetsOutliveTopic) {
+        return;
+    }
+    append_in_parts(step, changes, Effect::None);
 }
 
 /// Appends changes that need not be one batch; the last part carries the effect.

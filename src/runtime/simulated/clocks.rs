@@ -106,11 +106,6 @@ impl Clocks {
         told(node, "drift_ppm", i64::from(drift_ppm));
     }
 
-    /// Milliseconds by which the wall clock of `node` is ahead of the world's, drift included.
-    pub fn skew_ms(&self, node: u64) -> i64 {
-        wall_ms(node) - true_wall_ms()
-    }
-
     fn change<T>(&self, node: u64, change: impl FnOnce(&mut NodeClock, u64) -> T) -> T {
         assert_eq!(
             self.world,

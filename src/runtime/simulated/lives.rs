@@ -11,8 +11,6 @@ pub(crate) struct Node {
     /// How often it was started again.
     pub(crate) life: u64,
     pub(crate) condition: Condition,
-    /// How many cores its processes are told that there are.
-    pub(crate) core_count: usize,
     /// How long each poll of a task keeps its core busy, in microseconds.
     pub(crate) poll_cost_us: u32,
 }
@@ -22,7 +20,6 @@ impl Default for Node {
         Node {
             life: 0,
             condition: Condition::Running,
-            core_count: 1,
             poll_cost_us: 0,
         }
     }

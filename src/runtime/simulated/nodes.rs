@@ -186,12 +186,6 @@ pub fn terminate(node: NodeId) {
     Handle::current().send_ctrl_c(node);
 }
 
-/// Sets how many cores the processes of `node` are told that there are, from its next life on.
-pub fn set_core_count(node: u64, core_count: usize) {
-    assert!(core_count > 0, "a node has a core");
-    lives::change(node, |node| node.core_count = core_count);
-}
-
 /// Makes the processor of `node` slow: each poll of a task keeps its core busy for `cost_us` microseconds from now on;
 /// 0, as at first, takes no time.
 pub fn set_poll_cost_us(node: u64, cost_us: u32) {

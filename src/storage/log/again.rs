@@ -13,9 +13,9 @@ use crate::names::CLEANED_SUFFIX;
 /// How much is written at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Writes the bytes of `file` from `from` up to `to` once more, into `target` at the same place: what was found good and is not known
-/// to have been synced. After a failed sync the system may hold pages that the disk never got and that it takes for
-/// clean: the next life of the process reads them, and a sync of them does nothing and succeeds.
+/// Writes the bytes of `file` from `from` up to `to` once more, into `target` at the same place: what was found good and
+/// is not known to have been synced. After a failed sync the system may hold pages that the disk never got and that it
+/// takes for clean: the next life of the process reads them, and a sync of them does nothing and succeeds.
 ///
 /// # Errors
 /// What the system says; `UnexpectedEof`, if the file is shorter.

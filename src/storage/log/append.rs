@@ -321,16 +321,14 @@ pub(super) async fn run(
             break;
         }
     }
-    let active = core.active().clone();
     // As if the indexes of a segment that ends here could not be written.
-    let has_rolled = plan.groups.iter().any(|group| group.rolls_to.is_some());
     if result.is_ok()
-        && has_rolled
+        && plan.appended.has_rolled
         && log_end_offset > 0
         && types::planted!(IndexErrorReusesOffsets)
     {
         core.log_end_offset = log_end_offset;
-        let path = active.path(FileKind::OffsetIndex);
+        let path = core.active().path(FileKind::OffsetIndex);
         result = Err(AppendError::Write(WriteError::NoSpace(path)));
     }
     Finished {
@@ -348,20 +346,21 @@ async fn write_group(core: &mut Core, group: &Group, plan: &Plan) -> Result<(), 
     }
     let file = core.active_file(&plan.config).await?;
     let position = core.active().size_bytes();
-    let mut written = file.write_at(position, group.chunks.clone()).await;
-    if is_swallowed(&written) {
-        written = Ok(());
-    }
+    let written = believed(file.write_at(position, group.chunks.clone()).await);
     written.map_err(|error| core.shared.write_error("appending to", file.path(), &error))?;
     note_written(core, group, &plan.config);
     Ok(())
 }
 
-fn is_swallowed(written: &std::io::Result<()>) -> bool {
-    let has_failed = written
-        .as_ref()
-        .is_err_and(|error| !crate::error::is_no_space(error));
-    has_failed && types::planted!(WriteErrorSwallowed)
+/// What is believed of a write: what the disk said, but for the planted bug that overhears errors.
+fn believed(written: std::io::Result<()>) -> std::io::Result<()> {
+    written.or_else(|error| {
+        if !crate::error::is_no_space(&error) && types::planted!(WriteErrorSwallowed) {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })
 }
 
 /// Ends a single write that was begun before, or has failed.
@@ -371,11 +370,7 @@ pub(super) async fn end_single(
     written: impl Future<Output = std::io::Result<()>>,
 ) -> Finished<Result<Appended, AppendError>> {
     let undo = Undo::new(&core);
-    let mut written = written.await;
-    if is_swallowed(&written) {
-        written = Ok(());
-    }
-    let result = match written {
+    let result = match believed(written.await) {
         Ok(()) => Ok(finish_single(&mut core, &plan)),
         Err(error) => {
             let path = core.active().path(FileKind::Log);

@@ -128,10 +128,7 @@ impl Log {
             });
         }
         remove_all(&shared, content.leftovers.iter().chain(&content.orphans)).await?;
-        let topic_id = match content.has_metadata {
-            true => Some(read_topic_id(&shared).await?),
-            false => None,
-        };
+        let topic_id = read_topic_id(&shared).await?;
         let mut recovery = Recovery {
             shared: &shared,
             config: &config,
@@ -230,11 +227,25 @@ fn was_never_synced(bytes: &[u8]) -> bool {
     bytes.len() < format_partition_metadata(Uuid::ZERO).len() || bytes.contains(&0)
 }
 
-/// The topic's id; [`Uuid::ZERO`], which no topic has, of a log that was never flushed and lost it.
-async fn read_topic_id(shared: &Shared) -> Result<Uuid, OpenError> {
+impl LogDirectory {
+    /// The topic that a partition's log found here belongs to, without opening the log: nothing if it has no
+    /// `partition.metadata`, and [`Uuid::ZERO`], which no topic has, if it was never flushed and lost it.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn topic_id_of(&self, name: &PartitionName) -> Result<Option<Uuid>, OpenError> {
+        self.check()?;
+        read_topic_id(&shared(self, name)).await
+    }
+}
+
+/// See [`LogDirectory::topic_id_of`].
+async fn read_topic_id(shared: &Shared) -> Result<Option<Uuid>, OpenError> {
     let path = shared.path.join(PARTITION_METADATA);
-    let bytes = shared.disk().read_file(&path).await;
-    let bytes = bytes.map_err(|error| shared.directory.fail("reading", &path, &error))?;
+    let bytes = match shared.disk().read_file(&path).await {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|error| shared.directory.fail("reading", &path, &error))?,
+    };
     let is_proven = shared
         .directory
         .recovery_points()
@@ -242,10 +253,10 @@ async fn read_topic_id(shared: &Shared) -> Result<Uuid, OpenError> {
         .is_some();
     if was_never_synced(&bytes) && !is_proven {
         tracing::warn!(name = %shared.name, "a log that was never flushed lost whose it is");
-        return Ok(Uuid::ZERO);
+        return Ok(Some(Uuid::ZERO));
     }
     let id = utf8(&bytes).and_then(parse_partition_metadata);
-    id.map_err(|error| OpenError::Unreadable {
+    id.map(Some).map_err(|error| OpenError::Unreadable {
         path,
         reason: error.to_string(),
     })
