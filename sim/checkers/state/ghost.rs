@@ -122,17 +122,27 @@ impl Ghost {
         self.log.insert(batch.base_offset, batch);
     }
 
-    /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
+    /// The batch inside of which this offset lies: not at its beginning.
+    pub fn around(&self, offset: Offset) -> Option<Batch> {
+        let before = self.log.range(..offset).next_back();
+        let around = before.filter(|(_, batch)| batch.end() > offset);
+        around.map(|(_, batch)| *batch)
+    }
+
+    /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it. A batch around
+    /// `end` is gone, too: no log keeps a part of one, it only may begin anew there, with a log start inside of a batch
+    /// that was lost.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
-        let gone = self.log.split_off(&end);
-        self.sent.split_off(&end);
+        let from = self.around(end).map_or(end, |batch| batch.base_offset);
+        let gone = self.log.split_off(&from);
+        self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);
         self.canon_end = self.canon_end.min(end);
         self.exposed_end = self.exposed_end.min(end);
         let epochs = self.log.values().map(|batch| batch.leader_epoch);
         self.last_epoch = epochs.max().unwrap_or(-1);
         self.replay(gone.values().map(|batch| batch.producer_id).collect());
-        self.acked.split_off(&end).into_iter().collect()
+        self.acked.split_off(&from).into_iter().collect()
     }
 
     /// Withdraws from `canon`, `exposed` and `acked` what lies from `end` on; it may stay in the log.

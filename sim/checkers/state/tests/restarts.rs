@@ -1,7 +1,7 @@
 //! Restarts: what was promised, what is excused.
 
 use super::super::events::Batch;
-use super::{Death, Event, Recovered, a, batch, tell};
+use super::{Death, Event, Recovered, a, batch, numbered, producer, tell};
 use crate::history::Acks;
 
 #[test]
@@ -56,6 +56,51 @@ fn a_restart_keeps_what_was_promised() {
                 told.commit(10);
             },
             "",
+        ),
+        (
+            "all lost, so that it begins anew at a log start inside of a lost batch",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.write(10, 0);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(0), 7);
+                let anew = Batch {
+                    leader_epoch: 2,
+                    ..batch(7, 8)
+                };
+                told.append(anew);
+                told.write(9, 7);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+                told.event(Event::Swept {
+                    node: 1,
+                    key: a(),
+                    batches: vec![anew],
+                });
+            },
+            "",
+        ),
+        (
+            "flushed, and all lost, so that it begins anew inside of a batch",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.commit(10);
+                told.acknowledge(Acks::All, batch(5, 9), 5);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, None, 7);
+            },
+            "S12 S13",
+        ),
+        (
+            "it ends inside of a batch",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 0);
+                told.restart(Death::Power, Some(0), 7);
+            },
+            "S13",
         ),
         (
             "written, and lost though only the process died",
