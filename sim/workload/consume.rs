@@ -37,6 +37,12 @@ impl Watch {
         partitions.iter().map(key_of).collect()
     }
 
+    fn told_start(&self, key: Key, start: Offset) {
+        let mut starts = self.log_starts.borrow_mut();
+        let known = starts.entry(key).or_insert(start);
+        *known = start.max(*known);
+    }
+
     fn rebalanced(&self, generation: i32, assigned: Vec<Key>, revoked: Vec<Key>) {
         let mut history = self.context.history.borrow_mut();
         history.rebalanced(self.process.get(), generation, assigned, revoked);
@@ -58,10 +64,13 @@ impl Observer for Watch {
 
     fn answered(&self, answered: &Answered) {
         if let Some(start) = answered.log_start_offset {
-            let mut starts = self.log_starts.borrow_mut();
-            let known = starts.entry(key_of(&answered.partition)).or_insert(start);
-            *known = start.max(*known);
+            self.told_start(key_of(&answered.partition), start);
         }
+    }
+
+    /// Retention may take what nobody has read yet, and no fetch from within the log tells so before the end is reached.
+    fn began(&self, partition: &PartitionOfTopic, log_start_offset: Offset) {
+        self.told_start(key_of(partition), log_start_offset);
     }
 
     fn reset(&self, partition: &PartitionOfTopic) {

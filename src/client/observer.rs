@@ -43,6 +43,8 @@ pub trait Observer {
     /// The position was out of the log's range, or the topic was deleted and made again: reading begins anew where
     /// the settings say.
     fn reset(&self, _partition: &PartitionOfTopic) {}
+    /// The broker said where the log begins: reading goes on there.
+    fn began(&self, _partition: &PartitionOfTopic, _log_start_offset: Offset) {}
 }
 
 /// All who listen to a consumer.
@@ -87,6 +89,12 @@ impl Observers {
     pub(crate) fn reset(&self, partition: &PartitionOfTopic) {
         for observer in &self.0 {
             observer.reset(partition);
+        }
+    }
+
+    pub(crate) fn began(&self, partition: &PartitionOfTopic, log_start_offset: Offset) {
+        for observer in &self.0 {
+            observer.began(partition, log_start_offset);
         }
     }
 }

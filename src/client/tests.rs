@@ -1,14 +1,17 @@
 //! Stories of connections, producers and consumers against a broker that misbehaves by script.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use runtime::Clock;
 use runtime::task::block_on;
-use types::{ErrorCode, Prng};
+use types::{ErrorCode, Offset, Prng};
 
 use protocol::ApiKey;
 use protocol::messages::{ListGroupsRequest, MetadataRequest, ProduceRequest};
 
 use crate::connection::ConnectionOptions;
-use crate::consumer::OffsetReset;
+use crate::consumer::{Observer, OffsetReset, PartitionOfTopic};
 use crate::mock::{Fault, MockBroker, TOPIC};
 use crate::producer::{Acks, Delivery, ProducerRecord};
 use crate::{
@@ -381,6 +384,8 @@ fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
             ..ConsumerConfig::default()
         };
         let mut consumer = Consumer::new(&client, config);
+        let told = Rc::new(Told::default());
+        consumer.observe(Rc::clone(&told) as Rc<dyn Observer>);
         consumer.assign(&[(TOPIC.to_owned(), 0)]);
         let mut seen = Vec::new();
         let mut reset_at = None;
@@ -395,7 +400,23 @@ fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
         let reset_at = reset_at.unwrap();
         assert!(reset_at > 0, "it began anew once");
         assert_eq!(seen[reset_at..], numbers(30));
+        assert_eq!(*told.0.borrow(), ["began 0", "reset", "began 0"]);
     });
+}
+
+/// Writes down where reading began.
+#[derive(Default)]
+struct Told(RefCell<Vec<String>>);
+
+impl Observer for Told {
+    fn reset(&self, _partition: &PartitionOfTopic) {
+        self.0.borrow_mut().push("reset".to_owned());
+    }
+
+    fn began(&self, _partition: &PartitionOfTopic, log_start_offset: Offset) {
+        let told = format!("began {log_start_offset}");
+        self.0.borrow_mut().push(told);
+    }
 }
 
 #[test]
