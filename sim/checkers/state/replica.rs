@@ -186,9 +186,11 @@ impl State {
                 format!("nothing lies at offsets {next}..{base}, which are committed")
             });
             next = batch.end();
-            let named = epoch_of(&seen.epochs, base);
+            // The history begins with the log, which may begin in this batch or behind it.
+            let first = base.max(seen.log_start);
+            let named = epoch_of(&seen.epochs, first);
             self.demand(
-                named == Some(batch.leader_epoch),
+                named == Some(batch.leader_epoch) || first >= batch.end(),
                 CheckerId::S9,
                 key,
                 || {

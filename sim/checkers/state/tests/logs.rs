@@ -152,6 +152,26 @@ fn offsets_and_epochs_grow() {
             "S9",
         ),
         (
+            "the log, and the history of epochs with it, begins in a batch that is committed then",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(1, 7)]));
+                told.commit(10);
+            },
+            "",
+        ),
+        (
+            "the history says otherwise of the batch in which the log begins",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(2, 7)]));
+                told.commit(10);
+            },
+            "S9",
+        ),
+        (
             "an epoch without records",
             |told| {
                 told.append(batch(0, 4));
