@@ -576,6 +576,7 @@ impl Observer for Watcher {
     fn offset_commit_begins(&self, commit: &OffsetCommitBegins<'_>) {
         tell(|| {
             Event::CommitBegun(CommitBegun {
+                began: commit.began,
                 coordinator: commit.coordinator.unwrap_or(-1),
                 group: commit.group_id.to_owned(),
                 generation: commit.generation_id,
@@ -589,6 +590,7 @@ impl Observer for Watcher {
         tell(|| {
             Event::OffsetCommitted(OffsetCommitted {
                 node: self.node,
+                began: answer.began,
                 coordinator: answer.coordinator.unwrap_or(-1),
                 group: answer.group_id.to_owned(),
                 generation: answer.generation_id,

@@ -91,7 +91,7 @@ impl DiskFaults {
     }
 
     /// Ends a fault, and with it every other that was armed on the same disk.
-    pub(super) fn end(&mut self, index: usize, _nodes: &Nodes) {
+    pub(super) fn end(&mut self, index: usize) {
         let Some(node) = self.troubled.remove(&index) else {
             return;
         };

@@ -433,7 +433,7 @@ impl Nemesis {
             }
             _ => {
                 self.network.undo(index);
-                self.disks.end(index, &self.nodes);
+                self.disks.end(index);
             }
         }
         self.tell("fault-ended", index);

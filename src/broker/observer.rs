@@ -130,6 +130,8 @@ pub struct ListOffsetsAnswered {
 /// One partition of an OffsetCommit request on its way to the group's coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OffsetCommitBegins<'a> {
+    /// When the request came, as the observer counts.
+    pub began: u64,
     /// Which partition of `__consumer_offsets` holds the group, if that is known.
     pub coordinator: Option<PartitionIndex>,
     /// The group.
@@ -145,6 +147,8 @@ pub struct OffsetCommitBegins<'a> {
 /// The answer of one partition of an OffsetCommit request that came as far as the group's coordinator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OffsetCommitAnswered<'a> {
+    /// When the request came, as the observer counts.
+    pub began: u64,
     /// Which partition of `__consumer_offsets` holds the group, if that is known.
     pub coordinator: Option<PartitionIndex>,
     /// The group.

@@ -14,7 +14,7 @@ use types::ErrorCode;
 const API_TIMEOUT_MS: u64 = 30_000;
 
 /// Which cluster, and how its answers are shown.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Cluster {
     /// Brokers to ask first, as host:port, separated by commas.
     #[arg(

@@ -8,6 +8,7 @@ mod dump;
 mod format;
 mod group;
 mod output;
+mod perf;
 mod produce;
 mod serve;
 mod topic;
@@ -44,6 +45,8 @@ enum Command {
     Config(configs::Arguments),
     /// Show what is in the files of a log, without a broker.
     DumpLog(dump::Arguments),
+    /// Load a cluster and measure it: produce, consume, latency from end to end.
+    Perf(perf::Arguments),
     /// Cut a partition's log where it is damaged. The broker must be stopped.
     TruncateFenced(truncate_fenced::Arguments),
 }
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Group(arguments) => group::run(&arguments),
         Command::Config(arguments) => configs::run(&arguments),
         Command::DumpLog(arguments) => dump::run(&arguments),
+        Command::Perf(arguments) => perf::run(&arguments),
         Command::TruncateFenced(arguments) => truncate_fenced::run(&arguments),
     };
     match outcome {

@@ -21,7 +21,7 @@ const LINES_MAX: usize = 1_000;
 
 /// Which acknowledgement is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum AcksArgument {
+pub(crate) enum AcksArgument {
     /// None.
     #[value(name = "0")]
     None,
@@ -31,6 +31,17 @@ enum AcksArgument {
     /// That of all replicas in sync.
     #[value(name = "all", alias = "-1")]
     All,
+}
+
+impl AcksArgument {
+    /// As producers have it.
+    pub fn acks(self) -> Acks {
+        match self {
+            AcksArgument::None => Acks::None,
+            AcksArgument::Leader => Acks::Leader,
+            AcksArgument::All => Acks::All,
+        }
+    }
 }
 
 /// What `produce` is told.
@@ -60,7 +71,7 @@ pub(crate) struct Arguments {
     compression: Compression,
 }
 
-fn compression(text: &str) -> Result<Compression, String> {
+pub(crate) fn compression(text: &str) -> Result<Compression, String> {
     Compression::from_name(text)
         .ok_or_else(|| "expected none, gzip, snappy, lz4 or zstd".to_owned())
 }
@@ -79,11 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let client = arguments.cluster.connect().await?;
         let is_idempotent = arguments.acks == AcksArgument::All;
         let config = ProducerConfig {
-            acks: match arguments.acks {
-                AcksArgument::None => Acks::None,
-                AcksArgument::Leader => Acks::Leader,
-                AcksArgument::All => Acks::All,
-            },
+            acks: arguments.acks.acks(),
             is_idempotent,
             compression: CompressionSpec::from(arguments.compression),
             ..ProducerConfig::default()

@@ -1,4 +1,6 @@
-//! What the operating system grants this process.
+//! What the operating system grants this process, and what it took.
+
+use std::time::Duration;
 
 /// How many descriptors the process may have open. The first call raises the soft limit to the hard one.
 ///
@@ -15,8 +17,14 @@ pub fn use_small_pages() {
     crate::half::use_small_pages();
 }
 
-/// How many cores the process may run on, at least 1. Simulated: 1, unless the
-/// simulator gave the node more.
+/// How much of the processor's time the process has used, by all its threads, in user and system mode.
+///
+/// Simulated: none, for that is not the same twice.
+pub fn cpu_time() -> Duration {
+    crate::half::cpu_time()
+}
+
+/// How many cores the process may run on, at least 1. Simulated: 1.
 pub fn core_count() -> usize {
     crate::half::core_count()
 }

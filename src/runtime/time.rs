@@ -38,6 +38,33 @@ pub async fn sleep_until(clock: &Clock, at: Mono) {
     half::clock::sleep_until(clock.origin(), at).await;
 }
 
+/// A timer exact to some tens of microseconds where [`sleep`] is to a millisecond, for who must act at a moment: a load
+/// generator that begins late measures itself. It holds a descriptor.
+#[derive(Debug)]
+pub struct Alarm {
+    alarm: half::clock::Alarm,
+}
+
+impl Alarm {
+    /// A timer that waits for nothing yet.
+    ///
+    /// # Errors
+    /// If the operating system refuses a descriptor.
+    pub fn new() -> std::io::Result<Alarm> {
+        Ok(Alarm {
+            alarm: half::clock::Alarm::new()?,
+        })
+    }
+
+    /// Waits until `clock` reads `at` or later; for ever if `at` is [`Mono::NEVER`]. Dropping the future ends the wait.
+    ///
+    /// # Errors
+    /// If the operating system refuses the timer.
+    pub async fn sleep_until(&mut self, clock: &Clock, at: Mono) -> std::io::Result<()> {
+        self.alarm.sleep_until(clock.origin(), at).await
+    }
+}
+
 /// Runs `future` for at most `duration`, then drops it.
 ///
 /// # Errors

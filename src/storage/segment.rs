@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -71,8 +71,18 @@ pub struct Segment {
     deleted: AtomicBool,
     /// Another file has this one's name: what is not open cannot be opened any more.
     replaced: AtomicBool,
+    /// What is known of its file of aborted transactions: one of [`ABORTS_UNKNOWN`] and its like. Most segments have
+    /// none, and every fetch at *read_committed* asks.
+    aborts: AtomicU8,
     state: Mutex<SegmentState>,
 }
+
+/// Nobody has looked yet, or the answer does not last.
+const ABORTS_UNKNOWN: u8 = 0;
+/// There was no file, and nobody has made one since.
+const ABORTS_NONE: u8 = 1;
+/// There is a file, or one is being made; for good.
+const ABORTS_SOME: u8 = 2;
 
 /// What is remembered of a segment's content.
 #[derive(Clone, Debug)]
@@ -197,6 +207,7 @@ impl Segment {
             slots: Default::default(),
             deleted: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
+            aborts: AtomicU8::new(ABORTS_UNKNOWN),
             state: Mutex::new(state),
         })
     }
@@ -266,6 +277,9 @@ impl Segment {
 
     /// Opens one of its files and makes it if it is not there.
     pub(crate) async fn open_or_create(self: &Arc<Self>, kind: FileKind) -> io::Result<File> {
+        if kind == FileKind::TransactionIndex {
+            self.aborts.store(ABORTS_SOME, Ordering::Release);
+        }
         self.files.open(self, kind, OpenMode::Create).await
     }
 
@@ -339,13 +353,27 @@ impl Segment {
 
     /// Every aborted transaction of the segment, in order of their markers.
     pub(crate) async fn read_aborted(self: &Arc<Self>) -> io::Result<Vec<AbortedTransaction>> {
+        if self.aborts.load(Ordering::Acquire) == ABORTS_NONE {
+            return Ok(Vec::new());
+        }
         let file = match self.open(FileKind::TransactionIndex).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.note_no_aborts();
+                return Ok(Vec::new());
+            }
             file => file?,
         };
         let length = usize::try_from(file.len()?).expect("an index fits into memory");
         let bytes = file.read_at(0, length).await?;
         Ok(crate::index::decode_entries(&bytes).collect())
+    }
+
+    /// Nobody need look again, unless somebody has made the file meanwhile.
+    fn note_no_aborts(&self) {
+        let (from, to) = (ABORTS_UNKNOWN, ABORTS_NONE);
+        let _ = self
+            .aborts
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
     }
 }
 

@@ -67,6 +67,9 @@ fn every_subcommand_says_json() {
     say("group delete", "g", "");
     say("config describe", "--topic t --all", "");
     say("config alter", "--topic t --set retention.ms=5000", "");
+    say("perf produce", "t --rate 500 --seconds 1 --size 100", "");
+    say("perf consume", "t --records 400", "");
+    say("perf latency", "t --rate 500 --seconds 1 --size 100", "");
     say("topic delete", "t", "");
     without_a_broker(node.folder(), &mut tried);
     let mut expected = leaves(node.folder());

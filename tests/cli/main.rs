@@ -8,5 +8,6 @@ mod configs;
 mod harness;
 mod json;
 mod offsets;
+mod perf;
 mod plants;
 mod stops;

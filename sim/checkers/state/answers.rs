@@ -8,10 +8,12 @@ use types::{ErrorCode, Offset};
 
 /// Whether `stored` holds what this request sent: byte by byte, unless the broker had to encode it anew. Then a batch
 /// that is sent a second time is encoded at another moment, or for another configuration, and the one that is stored is
-/// of the first: what was `known` to be sent then has to be what is sent now.
+/// of the first: what was `known` to be sent then has to be what is sent now. The configuration may have changed either
+/// way: what was stored as it came may now be encoded anew, and then it is what was sent that has to be the same.
 fn is_what_was_sent(stored: &Batch, produced: &Produced, known: Option<u32>) -> bool {
     let sent = produced.sent;
-    if stored.is_same_content(&produced.batch) {
+    let was_stored_as_sent = stored.crc == sent.crc && stored.is_same_place(&produced.batch);
+    if stored.is_same_content(&produced.batch) || was_stored_as_sent {
         return true;
     }
     let was_encoded_anew = stored.attributes != sent.attributes;

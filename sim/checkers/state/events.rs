@@ -254,6 +254,8 @@ pub struct CoordinatorSeen {
 /// the log, and by then the group may have gone on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CommitBegun {
+    /// When the request came, in nanoseconds of the run: its answer names the same moment.
+    pub began: u64,
     /// Which partition of the offsets topic holds the group.
     pub coordinator: i32,
     /// The group's name.
@@ -271,6 +273,8 @@ pub struct CommitBegun {
 pub struct OffsetCommitted {
     /// Which node.
     pub node: NodeId,
+    /// When the request came, in nanoseconds of the run.
+    pub began: u64,
     /// Which partition of the offsets topic holds the group.
     pub coordinator: i32,
     /// The group's name.

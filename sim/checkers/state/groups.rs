@@ -51,7 +51,7 @@ struct Begun {
     was_served: bool,
     /// The event.
     number: u32,
-    /// When, in simulated nanoseconds.
+    /// When its request came, in simulated nanoseconds.
     at: u64,
 }
 
@@ -98,7 +98,7 @@ impl State {
             current,
             was_served,
             number: self.number,
-            at: self.now,
+            at: begins.began,
         });
         register.is_watched = true;
     }
@@ -113,8 +113,10 @@ impl State {
         let current = self.current_generation(group);
         let registers = &mut self.groups.registers;
         let register = registers.entry((group.clone(), key)).or_default();
+        // Who asks again, because no answer came, asks for the same: only the moment tells which of them is answered.
         let at = register.begun.iter().position(|begun| {
-            (begun.offset, begun.generation) == (committed.offset, committed.generation)
+            (begun.offset, begun.generation, begun.at)
+                == (committed.offset, committed.generation, committed.began)
         });
         if committed.error != ErrorCode::None {
             if is_definite(committed.error) {
@@ -128,7 +130,7 @@ impl State {
             current,
             was_served: false,
             number: self.number,
-            at: self.now,
+            at: committed.began,
         });
         if self.is_gone(key, begun.at, "an offset was committed") {
             return;

@@ -145,6 +145,7 @@ impl Observed {
         let coordinator = partition_of(context, group_id).ok();
         for (&partition, &offset) in &self.offsets {
             observer.offset_commit_begins(&OffsetCommitBegins {
+                began: context.began,
                 coordinator,
                 group_id,
                 generation_id: self.generation_id,
@@ -168,6 +169,7 @@ impl Observed {
             for partition in &topic.partitions {
                 let place = place(topic.topic_id, partition.partition_index);
                 observer.offset_commit_answered(&OffsetCommitAnswered {
+                    began: context.began,
                     coordinator,
                     group_id,
                     generation_id: self.generation_id,

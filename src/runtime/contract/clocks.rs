@@ -5,7 +5,7 @@ use std::time::Duration;
 use types::Mono;
 
 use crate::task::block_on;
-use crate::time::{Elapsed, sleep, sleep_until, timeout};
+use crate::time::{Alarm, Elapsed, sleep, sleep_until, timeout};
 use crate::{Clock, entropy};
 
 #[test]
@@ -51,6 +51,28 @@ fn sleeping_until_a_moment_ends_at_it_or_later() {
         sleep_until(&clock, Mono::START).await;
         let never = sleep_until(&clock, Mono::NEVER);
         assert_eq!(timeout(Duration::from_millis(5), never).await, Err(Elapsed));
+    });
+}
+
+#[test]
+fn an_alarm_comes_at_its_moment_or_later_and_can_be_set_again() {
+    block_on(async {
+        let clock = Clock::start();
+        let mut alarm = Alarm::new().expect("a timer");
+        let mut at = clock.mono();
+        for _ in 0..20 {
+            at = at + Duration::from_micros(300);
+            alarm.sleep_until(&clock, at).await.expect("a wait");
+            assert!(clock.mono() >= at);
+        }
+        let never = alarm.sleep_until(&clock, Mono::NEVER);
+        let ended = timeout(Duration::from_millis(5), never).await;
+        assert!(ended.is_err());
+        let later = alarm.sleep_until(&clock, clock.mono() + Duration::from_secs(3_600));
+        assert!(timeout(Duration::from_millis(5), later).await.is_err());
+        let soon = clock.mono() + Duration::from_millis(1);
+        alarm.sleep_until(&clock, soon).await.expect("a wait");
+        assert!(clock.mono() >= soon);
     });
 }
 

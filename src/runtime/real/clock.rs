@@ -1,7 +1,14 @@
 //! The operating system's clocks, the monotonic one through tokio, whose timers go by it.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 use types::{Mono, Wall};
 
@@ -66,4 +73,57 @@ pub(crate) async fn sleep_until(origin: &Origin, at: Mono) {
 /// See [`crate::time::timeout`].
 pub(crate) async fn timeout<F: Future>(duration: Duration, future: F) -> Option<F::Output> {
     tokio::time::timeout(duration, future).await.ok()
+}
+
+/// See [`crate::time::Alarm`]: a timer of the kernel, for the executor's own have a grain of a millisecond.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    timer: AsyncFd<OwnedFd>,
+}
+
+impl Alarm {
+    pub(crate) fn new() -> io::Result<Alarm> {
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        #[expect(
+            deprecated,
+            reason = "the descriptor is owned and stays the same, and the newer way is unsafe code"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Alarm { timer })
+    }
+
+    pub(crate) async fn sleep_until(&mut self, origin: &Origin, at: Mono) -> io::Result<()> {
+        let Some(instant) = origin.instant(at) else {
+            return std::future::pending().await;
+        };
+        // The kernel may wake a little early by this clock's reading: then once more.
+        loop {
+            let left = instant.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.wait(left).await?;
+        }
+    }
+
+    async fn wait(&mut self, duration: Duration) -> io::Result<()> {
+        let zero = Timespec::default();
+        let value = Timespec::try_from(duration).map_err(io::Error::other)?;
+        let once = Itimerspec {
+            it_interval: zero,
+            it_value: value,
+        };
+        timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;
+        loop {
+            let mut ready = self.timer.readable().await?;
+            let mut expirations = [0; 8];
+            let read =
+                ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut expirations[..])?));
+            match read {
+                Ok(result) => return result.map(drop),
+                Err(_is_not_ready) => {}
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub(crate) mod task;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -61,6 +62,16 @@ pub(crate) fn open_files_max() -> u64 {
 pub(crate) fn use_small_pages() {
     // A kernel without huge pages has none to refuse.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
+}
+
+/// See [`crate::process::cpu_time`].
+pub(crate) fn cpu_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    // Neither part is negative: a process has used time, not lent it.
+    Duration::new(
+        used.tv_sec.unsigned_abs(),
+        used.tv_nsec.unsigned_abs() as u32,
+    )
 }
 
 /// See [`crate::process::core_count`].

@@ -29,6 +29,7 @@ mod turns;
 pub mod world;
 
 use std::io;
+use std::time::Duration;
 
 pub use disk::DiskSimulator;
 
@@ -75,6 +76,11 @@ pub(crate) fn open_files_max() -> u64 {
 
 /// See [`crate::process::use_small_pages`].
 pub(crate) fn use_small_pages() {}
+
+/// See [`crate::process::cpu_time`].
+pub(crate) fn cpu_time() -> Duration {
+    Duration::ZERO
+}
 
 /// See [`crate::process::core_count`].
 pub(crate) fn core_count() -> usize {

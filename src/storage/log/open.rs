@@ -54,6 +54,8 @@ struct Content {
     /// Index files without a log file.
     orphans: Vec<String>,
     leftovers: Vec<String>,
+    /// Snapshots of producers, by offset.
+    snapshots: Vec<(Offset, String)>,
     swap: Option<String>,
     has_metadata: bool,
 }
@@ -163,10 +165,15 @@ impl Log {
         } else {
             Core::new(shared.clone(), segments, log_start, next_offset)
         };
-        if !recovered.was_clean {
+        // A snapshot from above the end tells of batches that were lost. Others will have these offsets soon, and it
+        // would be believed of them.
+        let end = core.log_end_offset;
+        let above = content.snapshots.iter().filter(|(offset, _)| *offset > end);
+        let above: Vec<&String> = above.map(|(_, name)| name).collect();
+        remove_all(&shared, above.iter().copied()).await?;
+        if !recovered.was_clean || !above.is_empty() {
             sync_names(&shared, content.has_metadata).await?;
         }
-        let end = core.log_end_offset;
         if recovered.aborted_from.is_none() {
             directory.recovery_points().set(name, end);
         }
@@ -195,7 +202,9 @@ async fn list(shared: &Shared) -> Result<Content, OpenError> {
     for entry in entries {
         match parse_partition_file(&entry.name) {
             PartitionFile::Kept(FileKind::Log, base) => content.segments.push(base),
-            PartitionFile::Kept(FileKind::ProducerSnapshot, _) => {}
+            PartitionFile::Kept(FileKind::ProducerSnapshot, offset) => {
+                content.snapshots.push((offset, entry.name));
+            }
             PartitionFile::Kept(_, base) => others.push((base, entry.name)),
             PartitionFile::Leftover => content.leftovers.push(entry.name),
             PartitionFile::Swap(..) => content.swap = Some(entry.name),

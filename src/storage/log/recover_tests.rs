@@ -341,6 +341,34 @@ fn leftovers_go_and_the_rest_stays() {
 }
 
 #[test]
+fn what_is_told_of_producers_ends_with_the_log() {
+    block_on(async {
+        for was_clean in [false, true] {
+            let home = Home::new().await;
+            let (directory, _) = home.open().await;
+            let mut log = create(&directory, config()).await;
+            fill(&mut log, 4).await;
+            let files = log.partition_files();
+            for offset in [4, 6, 8] {
+                let content = bytes::Bytes::from_static(b"producers");
+                let written = files.write_producer_snapshot(offset, content).await;
+                written.expect("a snapshot");
+            }
+            drop(log);
+            // The last batch was not synced, and is lost.
+            home.resize(&home.file(FileKind::Log, 0), -1).await;
+            let (mut log, _) = reopen(&directory, was_clean).await.expect("recovery");
+            assert_eq!(log.log_end_offset(), 6);
+            // Another one gets its offsets: the snapshot does not know it.
+            fill(&mut log, 1).await;
+            let files = log.partition_files();
+            let snapshots = files.list_producer_snapshots().await.expect("a list");
+            assert_eq!(snapshots, [4, 6], "clean: {was_clean}");
+        }
+    });
+}
+
+#[test]
 fn a_log_that_was_never_flushed_may_have_lost_whose_it_is() {
     block_on(async {
         let home = Home::new().await;

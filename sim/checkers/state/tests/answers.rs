@@ -96,6 +96,34 @@ fn a_batch_that_is_sent_again_is_the_one_that_lies_there() {
             "S14",
         ),
         (
+            "stored as it came, and its topic stamps since then",
+            |told| {
+                let (again, sent) = stamped(2);
+                let stored = Batch {
+                    crc: sent.crc,
+                    ..numbered(0, 4, 0)
+                };
+                told.append(stored);
+                told.commit(5);
+                told.acknowledge_sent(Acks::All, again, sent, 0);
+            },
+            "",
+        ),
+        (
+            "its topic stamps since then, but other records lie there",
+            |told| {
+                let (again, sent) = stamped(2);
+                let stored = Batch {
+                    crc: 901,
+                    ..numbered(0, 4, 0)
+                };
+                told.append(stored);
+                told.commit(5);
+                told.acknowledge_sent(Acks::All, again, sent, 0);
+            },
+            "S14",
+        ),
+        (
             "stamped, but of another place",
             |told| {
                 let (stored, sent) = stamped(1);

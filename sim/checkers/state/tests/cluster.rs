@@ -12,7 +12,12 @@ impl Told {
     }
 
     fn begin_in(&mut self, generation: i32, offset: Offset) {
+        self.begin_at(0, generation, offset);
+    }
+
+    fn begin_at(&mut self, began: u64, generation: i32, offset: Offset) {
         self.event(Event::CommitBegun(CommitBegun {
+            began,
             coordinator: 3,
             group: "g".into(),
             generation,
@@ -22,14 +27,19 @@ impl Told {
     }
 
     fn committed(&mut self, generation: i32, offset: Offset) {
+        self.answer_at(0, generation, offset, ErrorCode::None);
+    }
+
+    fn answer_at(&mut self, began: u64, generation: i32, offset: Offset, error: ErrorCode) {
         self.event(Event::OffsetCommitted(OffsetCommitted {
             node: 1,
+            began,
             coordinator: 3,
             group: "g".into(),
             generation,
             key: a(),
             offset,
-            error: ErrorCode::None,
+            error,
         }));
     }
 
@@ -375,6 +385,27 @@ fn only_members_of_this_generation_commit() {
             "",
         ),
         (
+            "begun before there were members, and asked for again in vain while there are",
+            |told| {
+                told.begin_at(10, -1, 5);
+                told.stable(4, None);
+                told.begin_at(20, -1, 5);
+                told.answer_at(20, -1, 5, ErrorCode::UnknownMemberId);
+                told.answer_at(10, -1, 5, ErrorCode::None);
+            },
+            "",
+        ),
+        (
+            "begun before there were members, and accepted when it is asked for again",
+            |told| {
+                told.begin_at(10, -1, 5);
+                told.stable(4, None);
+                told.begin_at(20, -1, 5);
+                told.answer_at(20, -1, 5, ErrorCode::None);
+            },
+            "S33",
+        ),
+        (
             "acknowledged before all was loaded",
             |told| {
                 told.coordinator(2, false, vec![]);
@@ -521,9 +552,17 @@ fn nothing_of_a_deleted_topic_comes_back() {
             "a commit",
             |told| {
                 told.event(Event::TopicDeleted { topic: a().topic });
-                told.committed(-1, 5);
+                told.answer_at(told.now, -1, 5, ErrorCode::None);
             },
             "S38",
+        ),
+        (
+            "a commit that came before, and nobody told that it began",
+            |told| {
+                told.event(Event::TopicDeleted { topic: a().topic });
+                told.committed(-1, 5);
+            },
+            "",
         ),
         (
             "nothing, after a wait that began before",
