@@ -520,7 +520,10 @@ impl Consumer {
             let found =
                 answer.and_then(|listed| listed.offset.ok_or(Error::Incomplete("an offset")));
             match found {
-                Ok(offset) => self.seek(&key, offset)?,
+                Ok(offset) => {
+                    self.seek(&key, offset)?;
+                    self.observers.begun(&self.identified(&key), offset);
+                }
                 Err(error) => {
                     self.delay([&key].into_iter());
                     failure = failure.or(self.heed(error).err());

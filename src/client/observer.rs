@@ -43,6 +43,9 @@ pub trait Observer {
     /// The position was out of the log's range, or the topic was deleted and made again: reading begins anew where
     /// the settings say.
     fn reset(&self, _partition: &PartitionOfTopic) {}
+    /// Where reading begins was looked up, as the settings say: the log's start, or its end. The topic's id is known
+    /// from the first answer on.
+    fn begun(&self, _partition: &PartitionOfTopic, _offset: Offset) {}
 }
 
 /// All who listen to a consumer.
@@ -87,6 +90,12 @@ impl Observers {
     pub(crate) fn reset(&self, partition: &PartitionOfTopic) {
         for observer in &self.0 {
             observer.reset(partition);
+        }
+    }
+
+    pub(crate) fn begun(&self, partition: &PartitionOfTopic, offset: Offset) {
+        for observer in &self.0 {
+            observer.begun(partition, offset);
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Stories of connections, producers and consumers against a broker that misbehaves by script.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use runtime::Clock;
 use runtime::task::block_on;
-use types::{ErrorCode, Prng};
+use types::{ErrorCode, Offset, Prng};
 
 use protocol::ApiKey;
 use protocol::messages::{ListGroupsRequest, MetadataRequest, ProduceRequest};
 
 use crate::connection::ConnectionOptions;
-use crate::consumer::OffsetReset;
+use crate::consumer::{Observer, OffsetReset, PartitionOfTopic};
 use crate::mock::{Fault, MockBroker, TOPIC};
 use crate::producer::{Acks, Delivery, ProducerRecord};
 use crate::{
@@ -361,6 +364,20 @@ fn settings_that_contradict_each_other_are_refused() {
     });
 }
 
+/// What a consumer told of where it begins.
+#[derive(Default)]
+struct Begins(RefCell<Vec<Option<Offset>>>);
+
+impl Observer for Begins {
+    fn reset(&self, _partition: &PartitionOfTopic) {
+        self.0.borrow_mut().push(None);
+    }
+
+    fn begun(&self, _partition: &PartitionOfTopic, offset: Offset) {
+        self.0.borrow_mut().push(Some(offset));
+    }
+}
+
 #[test]
 fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
     block_on(async {
@@ -381,6 +398,8 @@ fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
             ..ConsumerConfig::default()
         };
         let mut consumer = Consumer::new(&client, config);
+        let begins = Rc::new(Begins::default());
+        consumer.observe(Rc::clone(&begins) as Rc<dyn Observer>);
         consumer.assign(&[(TOPIC.to_owned(), 0)]);
         let mut seen = Vec::new();
         let mut reset_at = None;
@@ -395,6 +414,7 @@ fn a_consumer_reads_on_after_errors_and_resets_a_position_that_is_gone() {
         let reset_at = reset_at.unwrap();
         assert!(reset_at > 0, "it began anew once");
         assert_eq!(seen[reset_at..], numbers(30));
+        assert_eq!(*begins.0.borrow(), [Some(0), None, Some(0)]);
     });
 }
 

@@ -124,15 +124,19 @@ impl Ghost {
 
     /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
-        let gone = self.log.split_off(&end);
-        self.sent.split_off(&end);
+        // A log that lost all above a log start inside of a batch begins anew there: the rest of the batch is gone, too.
+        let last = self.log.range(..end).next_back();
+        let from = last.filter(|(_, batch)| batch.end() > end);
+        let from = from.map_or(end, |(base, _)| *base);
+        let gone = self.log.split_off(&from);
+        self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);
         self.canon_end = self.canon_end.min(end);
         self.exposed_end = self.exposed_end.min(end);
         let epochs = self.log.values().map(|batch| batch.leader_epoch);
         self.last_epoch = epochs.max().unwrap_or(-1);
         self.replay(gone.values().map(|batch| batch.producer_id).collect());
-        self.acked.split_off(&end).into_iter().collect()
+        self.acked.split_off(&from).into_iter().collect()
     }
 
     /// Withdraws from `canon`, `exposed` and `acked` what lies from `end` on; it may stay in the log.

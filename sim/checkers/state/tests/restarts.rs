@@ -222,6 +222,44 @@ fn at_the_end_the_disk_holds_it_all() {
 }
 
 #[test]
+fn a_log_begins_anew_inside_of_a_batch() {
+    // Records up to 7 were deleted, and a loss of power took the batch that 7 lies in.
+    let begins_anew = |told: &mut super::Told, durable| {
+        told.step(|seen| seen.log_start = 7);
+        told.restart(Death::Power, Some(durable), 7);
+        let next = Batch {
+            leader_epoch: 2,
+            ..batch(7, 8)
+        };
+        told.append(next);
+        told.commit(9);
+        told.event(Event::Swept {
+            node: 1,
+            key: a(),
+            batches: vec![next],
+        });
+    };
+    for (name, is_flushed, expected) in [
+        ("of which nothing was promised", false, ""),
+        ("that was acknowledged and flushed", true, "S12 S13"),
+    ] {
+        let mut told = super::Told::new(super::Settings::default());
+        told.append(batch(0, 4));
+        told.append(batch(5, 9));
+        if is_flushed {
+            told.commit(10);
+        } else {
+            told.write(10, 5);
+        }
+        told.acknowledge(Acks::All, batch(5, 9), 5);
+        begins_anew(&mut told, if is_flushed { 10 } else { 5 });
+        let report = told.state.finish();
+        let names: Vec<_> = report.found.keys().map(|checker| checker.name()).collect();
+        assert_eq!(names.join(" "), expected, "{name}: {:#?}", report.findings);
+    }
+}
+
+#[test]
 fn what_is_excused_and_what_is_recovered() {
     tell(&[
         (
