@@ -121,15 +121,19 @@ impl Ghost {
 
     /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
-        let gone = self.log.split_off(&end);
-        self.sent.split_off(&end);
+        // A log start may lie inside of a batch. A log that lost this batch ends there, and nothing of it is left.
+        let around = self.log.range(..end).next_back();
+        let around = around.filter(|(_, batch)| batch.end() > end);
+        let from = around.map_or(end, |(base, _)| *base);
+        let gone = self.log.split_off(&from);
+        self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);
         self.canon_end = self.canon_end.min(end);
         self.exposed_end = self.exposed_end.min(end);
         let epochs = self.log.values().map(|batch| batch.leader_epoch);
         self.last_epoch = epochs.max().unwrap_or(-1);
         self.replay(gone.values().map(|batch| batch.producer_id).collect());
-        self.acked.split_off(&end).into_iter().collect()
+        self.acked.split_off(&from).into_iter().collect()
     }
 
     /// Withdraws from `canon`, `exposed` and `acked` what lies from `end` on; it may stay in the log.
