@@ -19,7 +19,8 @@ use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::{current_node, now_nanos};
 use types::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition,
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    TopicPartition,
 };
 
 use crate::checkers::Report;
@@ -500,6 +501,17 @@ impl Observer for Watcher {
                 watch.durable_at(self.node);
             }
         });
+    }
+
+    fn produce_refused(&self, partition: PartitionIndex, error: ErrorCode) {
+        trace::emit(
+            "produced",
+            &[
+                ("partition", Value::Int(partition.into())),
+                ("offset", Value::Int(-1)),
+                ("error", Value::Int(error as i64)),
+            ],
+        );
     }
 
     fn fetch_answered(&self, answer: &FetchAnswered) {
