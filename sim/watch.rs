@@ -36,6 +36,8 @@ use convert::{batch, group_seen, isolation, recovered, seen, sent};
 
 /// Where groups are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// How a coordinator notes that it deletes a group.
+const GROUP_DELETED: &str = "a group is deleted";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
@@ -457,6 +459,10 @@ impl Observer for Watcher {
 
     fn noted(&self, what: &'static str, of: &str) {
         WATCH.with_borrow_mut(|watch| {
+            if what == GROUP_DELETED {
+                let group = of.to_owned();
+                watch.tell(|| Event::GroupDeleting { group });
+            }
             let words = watch.words.entry(what);
             let what = words.or_insert_with(|| what.replace(", ", "-").replace(' ', "-"));
             trace::emit(
