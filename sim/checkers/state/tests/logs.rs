@@ -577,6 +577,25 @@ fn repeated_batches_are_known() {
             "S16",
         ),
     ]);
+    let settings = Settings {
+        producers_expire: true,
+        ..Settings::default()
+    };
+    tell_with(
+        &settings,
+        &[
+            (
+                "the producer was forgotten, and went on",
+                |told| window(told, &[3, 4, 5]),
+                "",
+            ),
+            (
+                "the producer was forgotten, and a batch since then is not known",
+                |told| window(told, &[2, 4, 5]),
+                "S16",
+            ),
+        ],
+    );
 }
 
 #[test]
