@@ -28,6 +28,8 @@ pub(super) struct Watch {
     resets: RefCell<BTreeSet<Key>>,
     /// The log starts of the answers since the last operation.
     log_starts: RefCell<BTreeMap<Key, Offset>>,
+    /// Of which topic a partition was that is to be begun anew.
+    begins: RefCell<BTreeMap<NamedPartition, Key>>,
     /// When the last fetch was sent.
     asked: Cell<u64>,
 }
@@ -37,15 +39,15 @@ impl Watch {
         partitions.iter().map(key_of).collect()
     }
 
-    fn told_start(&self, key: Key, start: Offset) {
-        let mut starts = self.log_starts.borrow_mut();
-        let known = starts.entry(key).or_insert(start);
-        *known = start.max(*known);
-    }
-
     fn rebalanced(&self, generation: i32, assigned: Vec<Key>, revoked: Vec<Key>) {
         let mut history = self.context.history.borrow_mut();
         history.rebalanced(self.process.get(), generation, assigned, revoked);
+    }
+
+    fn log_starts_at(&self, key: Key, start: Offset) {
+        let mut starts = self.log_starts.borrow_mut();
+        let known = starts.entry(key).or_insert(start);
+        *known = start.max(*known);
     }
 }
 
@@ -64,17 +66,23 @@ impl Observer for Watch {
 
     fn answered(&self, answered: &Answered) {
         if let Some(start) = answered.log_start_offset {
-            self.told_start(key_of(&answered.partition), start);
+            self.log_starts_at(key_of(&answered.partition), start);
         }
     }
 
-    /// Retention may take what nobody has read yet, and no fetch from within the log tells so before the end is reached.
-    fn began(&self, partition: &PartitionOfTopic, log_start_offset: Offset) {
-        self.told_start(key_of(partition), log_start_offset);
+    fn reset(&self, partition: &PartitionOfTopic) {
+        let key = key_of(partition);
+        self.resets.borrow_mut().insert(key);
+        self.begins.borrow_mut().insert(name_of(partition), key);
     }
 
-    fn reset(&self, partition: &PartitionOfTopic) {
-        self.resets.borrow_mut().insert(key_of(partition));
+    fn begun(&self, partition: &PartitionOfTopic, offset: Offset) {
+        // A consumer here begins at the log start. What was out of range is below it: no fetch will tell. Should
+        // another topic have the name now, then the one before was deleted, and its log start does not matter any more.
+        let of = self.begins.borrow_mut().remove(&name_of(partition));
+        if let Some(key) = of {
+            self.log_starts_at(key, offset);
+        }
     }
 }
 
@@ -109,6 +117,7 @@ impl Actor {
             process: Rc::clone(&self.process),
             resets: RefCell::default(),
             log_starts: RefCell::default(),
+            begins: RefCell::default(),
             asked: Cell::new(0),
         });
         consumer.observe(Rc::clone(&watch) as Rc<dyn Observer>);

@@ -522,9 +522,7 @@ impl Consumer {
             match found {
                 Ok(offset) => {
                     self.seek(&key, offset)?;
-                    if self.config.offset_reset == OffsetReset::Earliest {
-                        self.observers.began(&self.identified(&key), offset);
-                    }
+                    self.observers.begun(&self.identified(&key), offset);
                 }
                 Err(error) => {
                     self.delay([&key].into_iter());

@@ -43,8 +43,9 @@ pub trait Observer {
     /// The position was out of the log's range, or the topic was deleted and made again: reading begins anew where
     /// the settings say.
     fn reset(&self, _partition: &PartitionOfTopic) {}
-    /// The broker said where the log begins: reading goes on there.
-    fn began(&self, _partition: &PartitionOfTopic, _log_start_offset: Offset) {}
+    /// Where reading begins was looked up, as the settings say: the log's start, or its end. The topic's id is known
+    /// from the first answer on.
+    fn begun(&self, _partition: &PartitionOfTopic, _offset: Offset) {}
 }
 
 /// All who listen to a consumer.
@@ -92,9 +93,9 @@ impl Observers {
         }
     }
 
-    pub(crate) fn began(&self, partition: &PartitionOfTopic, log_start_offset: Offset) {
+    pub(crate) fn begun(&self, partition: &PartitionOfTopic, offset: Offset) {
         for observer in &self.0 {
-            observer.began(partition, log_start_offset);
+            observer.begun(partition, offset);
         }
     }
 }

@@ -122,18 +122,12 @@ impl Ghost {
         self.log.insert(batch.base_offset, batch);
     }
 
-    /// The batch inside of which this offset lies: not at its beginning.
-    pub fn around(&self, offset: Offset) -> Option<Batch> {
-        let before = self.log.range(..offset).next_back();
-        let around = before.filter(|(_, batch)| batch.end() > offset);
-        around.map(|(_, batch)| *batch)
-    }
-
-    /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it. A batch around
-    /// `end` is gone, too: no log keeps a part of one, it only may begin anew there, with a log start inside of a batch
-    /// that was lost.
+    /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
-        let from = self.around(end).map_or(end, |batch| batch.base_offset);
+        // A log that lost all above a log start inside of a batch begins anew there: the rest of the batch is gone, too.
+        let last = self.log.range(..end).next_back();
+        let from = last.filter(|(_, batch)| batch.end() > end);
+        let from = from.map_or(end, |(base, _)| *base);
         let gone = self.log.split_off(&from);
         self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);
@@ -186,6 +180,16 @@ impl Ghost {
         let (_, next, since) = self.settled;
         if now >= since + 1_000_000_000 {
             self.settled = (next, high_watermark, now);
+        }
+    }
+
+    /// Takes note of batches that were withdrawn, survived all the same, and are deleted before they are committed anew:
+    /// their producers went on behind them.
+    pub fn remember_below(&mut self, end: Offset, at: u64) {
+        if self.canon_end < end {
+            for (_, batch) in self.log.range(self.canon_end..end) {
+                remember(&mut self.canon_producers, batch, at);
+            }
         }
     }
 

@@ -58,49 +58,41 @@ fn a_restart_keeps_what_was_promised() {
             "",
         ),
         (
-            "all lost, so that it begins anew at a log start inside of a lost batch",
+            "a log start inside of a batch that was lost: its producer goes back to the one before",
             |told| {
                 told.append(numbered(0, 4, 0));
                 told.append(numbered(5, 9, 5));
-                told.write(10, 0);
+                told.write(10, 5);
                 told.step(|seen| seen.log_start = 7);
-                told.restart(Death::Power, Some(0), 7);
-                let anew = Batch {
-                    leader_epoch: 2,
-                    ..batch(7, 8)
-                };
-                told.append(anew);
-                told.write(9, 7);
+                told.restart(Death::Power, Some(5), 7);
                 told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
-                told.event(Event::Swept {
-                    node: 1,
-                    key: a(),
-                    batches: vec![anew],
-                });
             },
             "",
         ),
         (
-            "flushed, and all lost, so that it begins anew inside of a batch",
+            "a log start inside of a batch that was kept: its producer does not go back",
             |told| {
-                told.append(batch(0, 4));
-                told.append(batch(5, 9));
-                told.commit(10);
-                told.acknowledge(Acks::All, batch(5, 9), 5);
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.write(10, 5);
                 told.step(|seen| seen.log_start = 7);
-                told.restart(Death::Power, None, 7);
+                told.restart(Death::Power, Some(5), 10);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
             },
-            "S12 S13",
+            "S16",
         ),
         (
-            "it ends inside of a batch",
+            "withdrawn, left, and deleted before it is committed anew: its producer went on",
             |told| {
-                told.append(batch(0, 4));
-                told.append(batch(5, 9));
-                told.write(10, 0);
-                told.restart(Death::Power, Some(0), 7);
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.append(numbered(10, 14, 10));
+                told.write(15, 5);
+                told.restart(Death::Power, Some(5), 15);
+                told.seen.log_start = 10;
+                told.commit(15);
             },
-            "S13",
+            "",
         ),
         (
             "written, and lost though only the process died",
@@ -260,6 +252,44 @@ fn at_the_end_the_disk_holds_it_all() {
         let mut told = super::Told::new(super::Settings::default());
         story(&mut told);
         told.event(swept(&on_disk));
+        let report = told.state.finish();
+        let names: Vec<_> = report.found.keys().map(|checker| checker.name()).collect();
+        assert_eq!(names.join(" "), expected, "{name}: {:#?}", report.findings);
+    }
+}
+
+#[test]
+fn a_log_begins_anew_inside_of_a_batch() {
+    // Records up to 7 were deleted, and a loss of power took the batch that 7 lies in.
+    let begins_anew = |told: &mut super::Told, durable| {
+        told.step(|seen| seen.log_start = 7);
+        told.restart(Death::Power, Some(durable), 7);
+        let next = Batch {
+            leader_epoch: 2,
+            ..batch(7, 8)
+        };
+        told.append(next);
+        told.commit(9);
+        told.event(Event::Swept {
+            node: 1,
+            key: a(),
+            batches: vec![next],
+        });
+    };
+    for (name, is_flushed, expected) in [
+        ("of which nothing was promised", false, ""),
+        ("that was acknowledged and flushed", true, "S12 S13"),
+    ] {
+        let mut told = super::Told::new(super::Settings::default());
+        told.append(batch(0, 4));
+        told.append(batch(5, 9));
+        if is_flushed {
+            told.commit(10);
+        } else {
+            told.write(10, 5);
+        }
+        told.acknowledge(Acks::All, batch(5, 9), 5);
+        begins_anew(&mut told, if is_flushed { 10 } else { 5 });
         let report = told.state.finish();
         let names: Vec<_> = report.found.keys().map(|checker| checker.name()).collect();
         assert_eq!(names.join(" "), expected, "{name}: {:#?}", report.findings);
