@@ -151,11 +151,12 @@ pub const MARKS: &[Mark] = &[
         &[Is("error", 45)],
         "a batch was refused because its sequence does not follow",
     ),
+    // UNKNOWN_PRODUCER_ID is never answered any more (KIP-360).
     seen(
         "produce-unknown-producer",
-        "produced",
-        &[Is("error", 59)],
-        "a batch was refused because its producer is forgotten",
+        "note",
+        &[Equals("what", "an-unknown-producer-goes-on")],
+        "a batch in the middle of its producer's sequence was taken, because the producer is not known",
     ),
     seen(
         "produce-storage-error",
@@ -166,8 +167,9 @@ pub const MARKS: &[Mark] = &[
     seen(
         "produce-to-unknown-topic",
         "produced",
-        &[Is("error", 3)],
-        "a batch was for a partition that is not there",
+        // UNKNOWN_TOPIC_ID: our clients name topics by their ids.
+        &[Is("error", 100)],
+        "a batch was for a topic that is not there any more",
     ),
     seen(
         "fetch-out-of-range",

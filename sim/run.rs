@@ -1,7 +1,7 @@
 //! Runs a plan: brings the cluster up, lets clients and faults at it, heals it, and judges what was seen.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::future::Future;
 use std::io::Write;
@@ -22,7 +22,7 @@ use crate::checkers::state::Settings;
 use crate::history::{Durability, History, Key};
 use crate::idle::idle;
 use crate::interposed;
-use crate::plan::Plan;
+use crate::plan::{Fault, Operation, Plan};
 use crate::scenario::event_of;
 use crate::trace::TraceSink;
 use crate::verdict::{Color, GENERATOR, PlantedRun, Report, Verdict};
@@ -333,6 +333,7 @@ fn settings(plan: &Plan) -> Settings {
     Settings {
         commits_are_replicated: offsets == Durability::Replicated,
         offsets_expire: offsets_expire(plan),
+        producers_expire: producers_expire(plan),
         first_sequences: plan
             .clients
             .iter()
@@ -346,6 +347,20 @@ fn settings(plan: &Plan) -> Settings {
 fn offsets_expire(plan: &Plan) -> bool {
     let mut brokers = plan.brokers.iter();
     brokers.any(|broker| broker.options.contains_key("offsets.retention.minutes"))
+}
+
+/// Whether producers are forgotten within the time of a run.
+fn producers_expire(plan: &Plan) -> bool {
+    let mut brokers = plan.brokers.iter();
+    brokers.any(|broker| broker.options.contains_key("producer.id.expiration.ms"))
+}
+
+/// Whether a producer may be forgotten that sends again what was appended: a producer's silence is measured by the wall
+/// clock, and without a step of that it is longer than anybody tries to deliver.
+fn forgets_retries(plan: &Plan) -> bool {
+    let mut faults = plan.faults.iter();
+    let has_step = faults.any(|planned| matches!(planned.fault, Fault::ClockStep { .. }));
+    producers_expire(plan) && has_step
 }
 
 /// S39: a reader was given a batch whose checksum is wrong, and nobody had damaged any file.
@@ -398,6 +413,7 @@ fn expectations(
     let mut expectations = Expectations {
         power_losses: world.power_losses.borrow().clone(),
         final_polls: world.has_final_reads.get(),
+        forgets_retries: forgets_retries(&world.plan),
         names: world.clients.names.borrow().clone(),
         ..Expectations::default()
     };
@@ -408,8 +424,7 @@ fn expectations(
         expectations.keys.entry(key).or_default().excused = excused;
     }
     if offsets_expire(&world.plan) {
-        let groups = world.plan.clients.iter();
-        for group in groups.filter_map(|client| client.group.clone()) {
+        for group in groups_of(&world.plan) {
             expectations.groups.entry(group).or_default().may_expire = true;
         }
     }
@@ -417,6 +432,18 @@ fn expectations(
         expectations.keys.entry(key).or_default().is_fenced = true;
     }
     expectations
+}
+
+/// The groups that clients are members of, or commit for.
+fn groups_of(plan: &Plan) -> BTreeSet<String> {
+    let clients = plan.clients.iter();
+    let members = clients.clone().filter_map(|client| client.group.clone());
+    let steps = clients.flat_map(|client| &client.steps);
+    let committed_for = steps.filter_map(|step| match &step.operation {
+        Operation::CommitFor { group, .. } => Some(group.clone()),
+        _ => None,
+    });
+    members.chain(committed_for).collect()
 }
 
 fn verdict(

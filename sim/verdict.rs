@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Profile;
 
 /// The version of what expands seeds and runs plans: another one gives other runs for the same seed.
-pub const GENERATOR: u32 = 1;
+pub const GENERATOR: u32 = 2;
 
 /// How a run ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -19,7 +19,8 @@ use replica::{ReplicaView, RoleView};
 use runtime::simulated::trace::{self, Value};
 use runtime::simulated::world::{current_node, now_nanos};
 use types::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicPartition,
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId,
+    TopicPartition,
 };
 
 use crate::checkers::Report;
@@ -35,6 +36,8 @@ use convert::{batch, group_seen, isolation, recovered, seen, sent};
 
 /// Where groups are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// How a coordinator notes that it deletes a group.
+const GROUP_DELETED: &str = "a group is deleted";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
@@ -477,6 +480,10 @@ impl Observer for Watcher {
 
     fn noted(&self, what: &'static str, of: &str) {
         WATCH.with_borrow_mut(|watch| {
+            if what == GROUP_DELETED {
+                let group = of.to_owned();
+                watch.tell(|| Event::GroupDeleting { group });
+            }
             let words = watch.words.entry(what);
             let what = words.or_insert_with(|| what.replace(", ", "-").replace(' ', "-"));
             trace::emit(
@@ -521,6 +528,17 @@ impl Observer for Watcher {
                 watch.durable_at(self.node);
             }
         });
+    }
+
+    fn produce_refused(&self, partition: PartitionIndex, error: ErrorCode) {
+        trace::emit(
+            "produced",
+            &[
+                ("partition", Value::Int(partition.into())),
+                ("offset", Value::Int(-1)),
+                ("error", Value::Int(error as i64)),
+            ],
+        );
     }
 
     fn fetch_answered(&self, answer: &FetchAnswered) {

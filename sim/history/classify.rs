@@ -133,6 +133,9 @@ fn is_definite_for_admin(code: ErrorCode) -> bool {
             | ClusterAuthorizationFailed
             | GroupAuthorizationFailed
             | TopicDeletionDisabled
+            | NonEmptyGroup
+            | GroupIdNotFound
+            | InvalidGroupId
     )
 }
 

@@ -344,6 +344,11 @@ pub enum Body {
         #[serde(with = "topic_text")]
         topic: Uuid,
     },
+    /// A group is deleted, with its offsets.
+    DeleteGroup {
+        /// Which group.
+        group: String,
+    },
     /// A topic grows.
     CreatePartitions {
         /// Its id.
@@ -386,6 +391,7 @@ impl Body {
             Body::ListOffsets { .. } => "list_offsets",
             Body::CreateTopic { .. } => "create_topic",
             Body::DeleteTopic { .. } => "delete_topic",
+            Body::DeleteGroup { .. } => "delete_group",
             Body::CreatePartitions { .. } => "create_partitions",
             Body::DeleteRecords { .. } => "delete_records",
             Body::AlterConfig { .. } => "alter_config",

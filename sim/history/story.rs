@@ -10,6 +10,7 @@
 //! m commit g a=5 => ok                   m committed g a => ok a=5        a=none
 //! m list a earliest=0 committed=3 latest=5
 //! m delete_records a 5 => ok 5           m delete_topic a => ok
+//! m delete_group g => ok                 producers forgotten
 //! power lost                             a replicated lost 3..5           a fenced     a compacted    a retention=7
 //! group g expires                        group g lost                     unclean election            no final polls
 //! ```
@@ -72,6 +73,7 @@ impl Teller {
         let at = self.time;
         match *words {
             ["power", "lost"] => self.expectations.power_losses.push(at),
+            ["producers", "forgotten"] => self.expectations.forgets_retries = true,
             ["unclean", "election"] => self.expectations.unclean_election = true,
             ["no", "final", "polls"] => self.expectations.final_polls = false,
             ["group", name, what] => {
@@ -260,6 +262,9 @@ fn asked(words: &[&str], sending: Sending) -> Body {
         },
         "delete_topic" => Body::DeleteTopic {
             topic: key(rest[0]).topic,
+        },
+        "delete_group" => Body::DeleteGroup {
+            group: rest[0].into(),
         },
         other => panic!("{other:?} is nothing a client does"),
     }

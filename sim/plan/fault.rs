@@ -105,6 +105,27 @@ pub enum FileFault {
     NoSpace,
 }
 
+/// Operations on files that take long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stalled {
+    /// The next ones, whichever these are: mostly reads and writes.
+    #[default]
+    Any,
+    /// Syncs of files.
+    Sync,
+    /// Removals of files and of directories.
+    Remove,
+    /// Renames.
+    Rename,
+}
+
+impl Stalled {
+    fn is_any(&self) -> bool {
+        *self == Stalled::Any
+    }
+}
+
 /// What goes wrong. Nodes go by name: `broker-1`, `client-0`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
@@ -236,9 +257,9 @@ pub enum Fault {
         millis: u64,
         /// How many operations.
         times: u32,
-        /// Only syncs, while writes go on.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        syncs: bool,
+        /// Which operations; the others go on.
+        #[serde(default, skip_serializing_if = "Stalled::is_any")]
+        operation: Stalled,
     },
     /// The disk has so many bytes left.
     DiskFull {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use fault::{CutHow, Event, Fault, FaultPlan, FileFault, Survival, When};
+pub use fault::{CutHow, Event, Fault, FaultPlan, FileFault, Stalled, Survival, When};
 pub use generate::generate;
 pub use operation::{Operation, OperationError, SeekTo, Step, TimeSpec};
 

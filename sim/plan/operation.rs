@@ -52,6 +52,8 @@ pub enum Operation {
         /// What is committed.
         offset: i64,
     },
+    /// `delete-group GROUP`: deletes it, which is refused while it has members, and asks what it has then.
+    DeleteGroup(String),
     /// `leave`: leaves the group; the next `subscribe` joins anew.
     Leave,
     /// `offsets TOPIC PARTITION earliest|latest|max-timestamp|MILLISECONDS-AGO`
@@ -236,6 +238,7 @@ impl fmt::Display for Operation {
                     .try_for_each(|(key, value)| write!(f, " {key}={value}"))
             }
             Operation::DeleteTopic(topic) => write!(f, "delete-topic {topic}"),
+            Operation::DeleteGroup(group) => write!(f, "delete-group {group}"),
             Operation::AddPartitions { topic, more } => write!(f, "add-partitions {topic} {more}"),
             Operation::DeleteRecords {
                 topic,
@@ -401,6 +404,7 @@ fn parse_admin(name: &str, words: &mut Words<'_>) -> Result<Operation, Operation
             }
         }
         "delete-topic" => Operation::DeleteTopic(words.topic()?),
+        "delete-group" => Operation::DeleteGroup(words.word("a group")?.to_owned()),
         "add-partitions" => Operation::AddPartitions {
             topic: words.topic()?,
             more: words.number("how many more")?,

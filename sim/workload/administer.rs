@@ -1,9 +1,10 @@
 //! Topics, records, configs, and asking for offsets.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use client::admin::{ConfigChange, NewTopic, ResourceKind};
-use client::offsets::{CommittedOffset, Committer, IsolationLevel, OffsetSpec};
+use client::offsets::{CommittedOffset, Committer, IsolationLevel, NamedPartition, OffsetSpec};
 use client::{Client, Error};
 use protocol::ApiKey;
 use types::{Offset, Uuid};
@@ -175,6 +176,63 @@ impl Actor {
                 self.complete(Stage::Ok, body);
             }
             Err(error) => self.failed(body, &error, ApiKey::DeleteTopics, before),
+        }
+    }
+
+    /// Deletes a group, which is refused while it has members. Then asks for its offsets.
+    pub(super) async fn delete_group(&mut self, name: &str) {
+        let group = name.to_owned();
+        let body = Body::DeleteGroup {
+            group: group.clone(),
+        };
+        self.invoke(body.clone());
+        let before = self.client.requests_sent(ApiKey::DeleteGroups);
+        match self.client.delete_group(name).await {
+            Ok(()) => {
+                watch::tell(|| Event::GroupDeleted { group });
+                self.complete(Stage::Ok, body);
+            }
+            Err(error) => self.failed(body, &error, ApiKey::DeleteGroups, before),
+        }
+        self.committed_of(name).await;
+    }
+
+    /// Asks what a group has committed to the plan's topics.
+    async fn committed_of(&mut self, group: &str) {
+        let context = Rc::clone(&self.context);
+        let mut places = Vec::new();
+        for topic in &context.plan.topics {
+            for partition in 0..topic.partitions {
+                if let Some(key) = self.place("fetch_offsets", &topic.name, partition).await {
+                    places.push(((topic.name.clone(), partition), key));
+                }
+            }
+        }
+        let body = |offset_of: &dyn Fn(&NamedPartition) -> Option<Offset>| Body::FetchOffsets {
+            group: group.to_owned(),
+            offsets: places
+                .iter()
+                .map(|(named, key)| Committed {
+                    key: *key,
+                    offset: offset_of(named),
+                })
+                .collect(),
+        };
+        self.invoke(body(&|_| None));
+        let named: Vec<NamedPartition> = places.iter().map(|(named, _)| named.clone()).collect();
+        let answer = self
+            .client
+            .committed_offsets(group, Some(&named), true)
+            .await;
+        match answer {
+            Ok(found) => {
+                let offset = |named: &NamedPartition| Some(found.get(named)?.offset);
+                self.complete(Stage::Ok, body(&offset));
+            }
+            Err(error) => {
+                self.last_error.replace(Some(error));
+                self.complete(Stage::Fail, body(&|_| None));
+            }
         }
     }
 

@@ -84,6 +84,7 @@ async fn perform(actor: &mut Actor, operation: &Operation) {
             configs,
         } => actor.create_topic(topic, *partitions, configs).await,
         Operation::DeleteTopic(topic) => actor.delete_topic(topic).await,
+        Operation::DeleteGroup(group) => actor.delete_group(group).await,
         Operation::AddPartitions { topic, more } => actor.add_partitions(topic, *more).await,
         Operation::DeleteRecords {
             topic,

@@ -11,7 +11,7 @@ use protocol::records::batches;
 
 use super::{Nodes, World, logs};
 use crate::history::Key;
-use crate::plan::{self, Fault, FileFault, Plan};
+use crate::plan::{self, Fault, FileFault, Plan, Stalled};
 
 /// Where a batch's checksum stands; it covers all that is behind it. A flip of what stands in front of it (base offset,
 /// length, leader epoch) that leaves offsets plausible nobody can tell from the truth, with Kafka neither.
@@ -64,11 +64,13 @@ impl DiskFaults {
                 path,
                 millis,
                 times,
-                syncs,
+                operation,
             } => {
-                let operation = match syncs {
-                    true => DiskOperation::Sync,
-                    false => DiskOperation::Any,
+                let operation = match operation {
+                    Stalled::Any => DiskOperation::Any,
+                    Stalled::Sync => DiskOperation::Sync,
+                    Stalled::Remove => DiskOperation::Remove,
+                    Stalled::Rename => DiskOperation::Rename,
                 };
                 (node, Some(stall(operation, path, *millis, *times)))
             }

@@ -45,6 +45,9 @@ pub trait Observer: Send + Sync {
     /// A partition of a Produce request is answered, in this moment; with acks=0 nothing is sent.
     fn produce_answered(&self, _answer: &ProduceAnswered<'_>) {}
 
+    /// A partition of a Produce request is refused before it came to the partition's replica, if there is one.
+    fn produce_refused(&self, _partition: PartitionIndex, _error: ErrorCode) {}
+
     /// A partition of a Fetch request is answered. What an incremental session leaves out is not shown.
     fn fetch_answered(&self, _answer: &FetchAnswered) {}
 

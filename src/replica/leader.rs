@@ -156,6 +156,10 @@ impl Replica {
         if batch.has_producer_id() {
             let before = self.producers.append(base_offset, &batch, now.wall);
             let producer_id = batch.producer_id;
+            if before.is_none() && batch.base_sequence > 0 {
+                let figures = [("sequence", i64::from(batch.base_sequence))];
+                actions.note("an unknown producer goes on", &figures);
+            }
             self.undo.push_back(Undo {
                 base_offset,
                 end_offset,

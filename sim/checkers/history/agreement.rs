@@ -93,7 +93,8 @@ fn duplicates(indexed: &Indexed<'_>, log: &KeyLog, report: &mut Report) {
                         && (other.source == Source::Poll || !is_weak(log, other))
                 })
         });
-        let is_violation = writers.len() == 1
+        let is_violation = !indexed.expectations.forgets_retries
+            && writers.len() == 1
             && writers.iter().all(|write| {
                 Situation {
                     sending: Some(write.sending),

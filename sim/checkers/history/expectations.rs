@@ -66,6 +66,8 @@ pub struct Expectations {
     pub power_losses: Vec<u64>,
     /// Whether leaders may have been elected that lacked committed records.
     pub unclean_election: bool,
+    /// Whether producers may have been forgotten while they tried to deliver: what they send again is appended again.
+    pub forgets_retries: bool,
     /// Whether fresh consumers read every partition from its beginning at the end: to the last known offset, or as long as their time bound allowed.
     pub final_polls: bool,
 }

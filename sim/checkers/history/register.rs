@@ -77,6 +77,7 @@ pub fn check(indexed: &Indexed<'_>, report: &mut Report) {
             accesses.extend((0..given_up).map(|_| late));
         }
     }
+    add_deletions(indexed, &mut registers);
     add_strays(indexed, &mut registers);
     for ((group, key), accesses) in &registers {
         report.looked(CheckerId::H21, accesses.len() as u64);
@@ -104,6 +105,30 @@ pub fn check(indexed: &Indexed<'_>, report: &mut Report) {
                 );
             }
         }
+    }
+}
+
+/// A group that is deleted takes all its offsets with it: that is as if nothing was committed to each.
+fn add_deletions(indexed: &Indexed<'_>, registers: &mut BTreeMap<(&str, Key), Vec<Access>>) {
+    for call in &indexed.calls {
+        let stage = indexed.stage(call);
+        let Body::DeleteGroup { group } = &indexed.told(call).body else {
+            continue;
+        };
+        if stage == Stage::Fail {
+            continue;
+        }
+        let access = Access {
+            content: None,
+            is_read: false,
+            is_certain: stage == Stage::Ok,
+            invoke: call.invoke,
+            end: call.end.unwrap_or(Index::MAX),
+        };
+        let of_group = registers
+            .iter_mut()
+            .filter(|((other, _), _)| other == group);
+        of_group.for_each(|(_, accesses)| accesses.push(access));
     }
 }
 

@@ -396,6 +396,16 @@ pub enum Event {
     CommitBegun(CommitBegun),
     /// An OffsetCommit was answered.
     OffsetCommitted(OffsetCommitted),
+    /// A coordinator writes that a group is deleted: from now on its offsets may be gone.
+    GroupDeleting {
+        /// Which group.
+        group: String,
+    },
+    /// A client was told that a group is deleted.
+    GroupDeleted {
+        /// Which group.
+        group: String,
+    },
     /// A coordinator was stepped.
     Coordinator(CoordinatorSeen),
     /// The quorum was stepped.

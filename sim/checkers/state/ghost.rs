@@ -183,6 +183,16 @@ impl Ghost {
         }
     }
 
+    /// Takes note of batches that were withdrawn, survived all the same, and are deleted before they are committed anew:
+    /// their producers went on behind them.
+    pub fn remember_below(&mut self, end: Offset, at: u64) {
+        if self.canon_end < end {
+            for (_, batch) in self.log.range(self.canon_end..end) {
+                remember(&mut self.canon_producers, batch, at);
+            }
+        }
+    }
+
     /// Drops what lies wholly below the log start.
     pub fn advance_start(&mut self, log_start: Offset) {
         while let Some(entry) = self.log.first_entry() {

@@ -101,6 +101,8 @@ impl State {
             } => self.producer_id_given(*producer_id, *producer_epoch),
             Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
+            Event::GroupDeleting { group } => self.group_deleting(group),
+            Event::GroupDeleted { group } => self.group_deleted(group),
             Event::Coordinator(seen) => self.coordinator(seen),
             Event::Quorum(seen) => self.quorum(seen),
             Event::ImageSeen { node, offset, hash } => self.image_seen(*node, *offset, *hash),

@@ -97,7 +97,10 @@ impl State {
                 wrong.push(format!("{producer:?}, the log says {by_log:?}"));
             }
             if is_same && let (Some(window), Some(by_log)) = (&producer.window, by_log) {
-                let missing = missing(window, by_log, seen.log_start);
+                // Of a producer that was forgotten, and then went on, only what came since then is known.
+                let known_since = window.first().filter(|_| expires);
+                let known_since = known_since.map_or(0, |(_, last_offset)| *last_offset);
+                let missing = missing(window, by_log, seen.log_start.max(known_since));
                 wrong.extend(missing.map(|missing| format!("{producer:?}: {missing}")));
             }
         }
@@ -177,13 +180,14 @@ impl State {
     }
 }
 
-/// What a replica's window of a producer lacks of the last batches that are in the log, in words.
-fn missing(window: &[(i32, Offset)], by_log: &Producer, log_start: Offset) -> Option<String> {
+/// What a replica's window of a producer lacks of the last batches that are in the log, in words: of those that begin
+/// at `from` or above.
+fn missing(window: &[(i32, Offset)], by_log: &Producer, from: Offset) -> Option<String> {
     if !window.windows(2).all(|pair| pair[0].1 < pair[1].1) {
         return Some("its batches are out of order".to_owned());
     }
     // What lies below the log start need not have survived a restart.
-    let mut there = by_log.batches().filter(|one| one.base_offset >= log_start);
+    let mut there = by_log.batches().filter(|one| one.base_offset >= from);
     let lost = there.find(|one| !window.contains(&(one.last_sequence, one.last_offset)))?;
     Some(format!("it lacks the batch at {}", lost.base_offset))
 }

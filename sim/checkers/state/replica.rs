@@ -159,7 +159,7 @@ impl State {
 
     /// The high watermark passed batches: from now on they never change.
     fn canonise(&mut self, seen: &ReplicaSeen) {
-        let key = seen.key;
+        let (key, now) = (seen.key, self.now);
         let ghost = self.ghost(key);
         let (from, until) = (ghost.canon_end.max(seen.log_start), seen.high_watermark);
         if until <= from {
@@ -170,6 +170,7 @@ impl State {
         let around = ghost.log.range(..=from).next_back();
         let around = around.filter(|(_, batch)| batch.end() > from);
         let from = around.map_or(from, |(base, _)| *base);
+        ghost.remember_below(from, now);
         let passed: Vec<Batch> = ghost
             .log
             .range(from..until)
@@ -186,9 +187,11 @@ impl State {
                 format!("nothing lies at offsets {next}..{base}, which are committed")
             });
             next = batch.end();
-            let named = epoch_of(&seen.epochs, base);
+            // The history begins with the log, which may begin in this batch or behind it.
+            let first = base.max(seen.log_start);
+            let named = epoch_of(&seen.epochs, first);
             self.demand(
-                named == Some(batch.leader_epoch),
+                named == Some(batch.leader_epoch) || first >= batch.end(),
                 CheckerId::S9,
                 key,
                 || {

@@ -34,6 +34,10 @@ pub(super) fn generate(seed: u64, duration_ms: u64, topics: &[TopicPlan]) -> Vec
             steps: Vec::new(),
         };
         script.write(duration_ms, mean_ms);
+        if role == Role::Admin {
+            script.draw = Draw::new(seed, &format!("plan groups {index}"));
+            script.delete_groups(duration_ms);
+        }
         client.steps = script.steps;
         client
     });
@@ -334,6 +338,32 @@ impl Script<'_> {
             partition,
             offset: self.draw.small(0, 100) as i64,
         }
+    }
+
+    /// In some runs groups are deleted: those that have members mostly, for which it is refused, and one that only
+    /// this client commits for.
+    fn delete_groups(&mut self, duration_ms: u64) {
+        if !self.draw.one_in(3) {
+            return;
+        }
+        for _ in 0..self.draw.between(2, 6) {
+            let at_ms = self.draw.between(1_000, duration_ms - 1);
+            let (topic, partition) = self.place();
+            let (group, offset) = ("g2".to_owned(), self.draw.small(0, 100) as i64);
+            let operation = Operation::CommitFor {
+                group,
+                topic,
+                partition,
+                offset,
+            };
+            self.push(at_ms, operation);
+        }
+        for _ in 0..self.draw.between(1, 5) {
+            let at_ms = self.draw.between(5_000, duration_ms - 1);
+            let group = self.draw.pick(&["g0", "g1", "g2", "g2"]);
+            self.push(at_ms, Operation::DeleteGroup(group.to_owned()));
+        }
+        self.steps.sort_by_key(|step| step.at_ms);
     }
 
     fn alter(&mut self) -> Operation {

@@ -1,7 +1,9 @@
 //! What goes wrong in a generated run.
 
 use super::super::draw::Draw;
-use super::super::{CutHow, Event, Fault, FaultPlan, FileFault, Plan, Profile, Survival, When};
+use super::super::{
+    CutHow, Event, Fault, FaultPlan, FileFault, Plan, Profile, Stalled, Survival, When,
+};
 
 /// Kinds of faults as the generator draws them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -279,6 +281,30 @@ fn network(kind: Kind, broker: String, client: String, draw: &mut Draw) -> Fault
     }
 }
 
+fn stall(node: String, path: String, draw: &mut Draw) -> Fault {
+    let millis = match draw.one_in(2) {
+        true => draw.between(2_000, 6_000),
+        false => draw.small(50, 5_000),
+    };
+    let times = draw.between(1, 3) as u32;
+    // Removals and renames are so few that a stall of any operation hardly ever meets one, nor one of some paths.
+    let (operation, path) = match draw.one_in(2) {
+        true => (Stalled::Sync, path),
+        false if draw.one_in(2) => (Stalled::Any, path),
+        false => (
+            draw.pick(&[Stalled::Remove, Stalled::Rename]),
+            String::new(),
+        ),
+    };
+    Fault::Stall {
+        node,
+        path,
+        millis,
+        times,
+        operation,
+    }
+}
+
 fn disk(kind: Kind, node: String, draw: &mut Draw) -> Fault {
     let path = draw.pick(&[
         "",
@@ -315,16 +341,7 @@ fn disk(kind: Kind, node: String, draw: &mut Draw) -> Fault {
             skip: draw.small(0, 30) as u32,
             times: draw.small(1, 30) as u32,
         },
-        Kind::Stall => Fault::Stall {
-            node,
-            path,
-            millis: match draw.one_in(2) {
-                true => draw.between(2_000, 6_000),
-                false => draw.small(50, 5_000),
-            },
-            times: draw.between(1, 3) as u32,
-            syncs: draw.one_in(2),
-        },
+        Kind::Stall => stall(node, path, draw),
         Kind::DiskFull => Fault::DiskFull {
             node,
             bytes_left: draw.small(0, 20_000),

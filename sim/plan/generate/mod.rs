@@ -139,6 +139,16 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
             draw.pick(&[16 << 10, 256 << 10]).to_string(),
         );
     }
+    // Longer than any client tries to deliver: who sends again is still known.
+    if draw.one_in(5) {
+        let millis = draw.pick(&[80_000, 100_000]);
+        set("producer.id.expiration.ms", millis.to_string());
+        let millis = draw.pick(&[1_000, 10_000]);
+        set(
+            "producer.id.expiration.check.interval.ms",
+            millis.to_string(),
+        );
+    }
     options
 }
 

@@ -384,6 +384,10 @@ fn accept_topic(
                 pending.push(shard, place, item, sent);
             }
             Err(refusal) => {
+                let index = pending.answers[topic_index].partitions[partition_index].0;
+                if let Some(observer) = context.core.node.observer() {
+                    observer.produce_refused(index, refusal.code());
+                }
                 if let Ok(topic) = topic {
                     let metrics = &context.core.node.metrics;
                     let traffic = metrics.topics.of(&topic.name);

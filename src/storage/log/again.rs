@@ -19,7 +19,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// What the system says; `UnexpectedEof`, if the file is shorter.
-async fn write_again(file: &File, from: u64, target: &File, to: u64) -> io::Result<()> {
+pub(super) async fn write_again(file: &File, from: u64, target: &File, to: u64) -> io::Result<()> {
     let mut position = from;
     while position < to && !planted!(RecoveryBelievesPageCache) {
         let length = usize::try_from(to - position).unwrap_or(usize::MAX);

@@ -9,6 +9,7 @@ use runtime::disk::OpenMode;
 use types::{LeaderEpoch, Now, Offset, Uuid};
 
 use super::Log;
+use super::again::write_again;
 use super::core::{Core, Shared};
 use super::recover::Recovery;
 use crate::config::LogConfig;
@@ -130,11 +131,13 @@ impl Log {
         }
         remove_all(&shared, content.leftovers.iter().chain(&content.orphans)).await?;
         let topic_id = read_topic_id(&shared).await?;
+        let known_start = directory.log_starts().get(name).unwrap_or(0);
         let mut recovery = Recovery {
             shared: &shared,
             config: &config,
             now,
             proven_offset: directory.recovery_points().get(name).unwrap_or(0),
+            log_start: known_start,
             recovered: Recovered {
                 was_clean,
                 ..Recovered::default()
@@ -143,7 +146,6 @@ impl Log {
             next_offset: 0,
             checked_end: None,
         };
-        let known_start = directory.log_starts().get(name).unwrap_or(0);
         recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);
         recovery.run(&content.segments, was_clean).await?;
         let Recovery {
@@ -282,7 +284,8 @@ async fn read_topic_id(shared: &Shared) -> Result<Option<Uuid>, OpenError> {
 }
 
 /// Makes durable that the log is there, and whose it is. A process that was killed before its first flush of a new log
-/// or segment leaves names that only the page cache knows, and recovery counts what lies behind them as flushed.
+/// or segment leaves names that only the page cache knows, and recovery counts what lies behind them as flushed. After a
+/// failed sync the page cache may take for written what the disk never got: so `partition.metadata` is written again.
 async fn sync_names(shared: &Shared, has_metadata: bool) -> Result<(), WriteError> {
     let disk = shared.disk();
     let failed = |path: &Path, error| shared.directory.fail("syncing", path, &error);
@@ -295,6 +298,14 @@ async fn sync_names(shared: &Shared, has_metadata: bool) -> Result<(), WriteErro
         let path = shared.path.join(PARTITION_METADATA);
         let file = disk.open(&path, OpenMode::ReadWrite).await;
         let file = file.map_err(|error| failed(&path, error))?;
+        write_again(
+            &file,
+            0,
+            &file,
+            file.len().map_err(|error| failed(&path, error))?,
+        )
+        .await
+        .map_err(|error| shared.write_error("writing again", &path, &error))?;
         running.push((path, file.sync_data()));
     }
     for (path, completion) in running {

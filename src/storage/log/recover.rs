@@ -28,6 +28,8 @@ pub(super) struct Recovery<'a> {
     pub now: Now,
     /// Everything below is known to have been synced.
     pub proven_offset: Offset,
+    /// Everything below is known to have been let go.
+    pub log_start: Offset,
     pub recovered: Recovered,
     /// Segments found good so far.
     pub segments: Vec<Arc<Segment>>,
@@ -160,9 +162,12 @@ impl Recovery<'_> {
         }
         // A loss of power may take the end of a segment that was not synced and leave the next one. Segments begin where
         // the log ended, but for batches that are too far away, and for compaction, which takes the end of segments.
+        // Below the log start it may have kept any of the segments that were about to go.
         let is_compacted = self.config.cleanup.compact;
         let is_hole = |end: &Offset| {
-            !is_compacted && (1..=i64::from(i32::MAX)).contains(&(base_offset - end))
+            !is_compacted
+                && base_offset > self.log_start
+                && (1..=i64::from(i32::MAX)).contains(&(base_offset - end))
         };
         if let Some(end) = self.checked_end.filter(is_hole) {
             return Ok(Some(self.gap(end, base_offset)));

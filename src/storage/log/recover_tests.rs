@@ -369,6 +369,40 @@ fn what_is_told_of_producers_ends_with_the_log() {
 }
 
 #[test]
+fn below_the_log_start_any_segment_may_be_gone() {
+    block_on(async {
+        for (log_start, is_served) in [(36, true), (40, true), (35, false)] {
+            let home = Home::new().await;
+            let (directory, _) = home.open().await;
+            let mut log = create(&directory, config()).await;
+            fill(&mut log, 40).await;
+            let finished = log.begin_close().await;
+            log.finish(finished).expect("closing");
+            drop(log);
+            // A loss of power may keep the name that the second segment lost, and give the first one its own back.
+            directory.log_starts().set(&orders(), log_start);
+            directory.recovery_points().set(&orders(), 20);
+            home.apply(SegmentGone(1)).await;
+            let opened = reopen(&directory, false).await;
+            if !is_served {
+                assert!(matches!(opened, Err(OpenError::Fenced(_))), "{opened:?}");
+                continue;
+            }
+            let (mut log, recovered) = opened.expect("recovery");
+            assert_eq!(
+                (log.log_start_offset(), log.log_end_offset()),
+                (log_start, 80)
+            );
+            assert_eq!(recovered.dropped_segments, 0);
+            let expected: Vec<Offset> = (log_start..80).step_by(2).collect();
+            assert_eq!(bases(&log.view(), log_start).await, expected);
+            let finished = log.begin_retention(at(0), 80).await;
+            assert_eq!(log.finish(finished).expect("retention").removed_segments, 1);
+        }
+    });
+}
+
+#[test]
 fn a_log_that_was_never_flushed_may_have_lost_whose_it_is() {
     block_on(async {
         let home = Home::new().await;

@@ -37,6 +37,44 @@ fn committed_offsets_are_a_register() {
             "",
         ),
         (
+            "was deleted with its group",
+            "m commit g a=3 => ok
+             m delete_group g => ok
+             n committed g a => ok a=none
+             m commit g a=4 => ok
+             n committed g a => ok a=4",
+            "",
+        ),
+        (
+            "may have been deleted with its group",
+            "m commit g a=3 => ok
+             m delete_group g => info
+             n committed g a => ok a=3
+             n committed g a => ok a=none",
+            "",
+        ),
+        (
+            "is still there when its group was deleted",
+            "m commit g a=3 => ok
+             m delete_group g => ok
+             n committed g a => ok a=3",
+            "H21",
+        ),
+        (
+            "is gone though its group could not be deleted",
+            "m commit g a=3 => ok
+             m delete_group g => fail
+             n committed g a => ok a=none",
+            "H21",
+        ),
+        (
+            "is gone with another group",
+            "m commit g a=3 => ok
+             m delete_group h => ok
+             n committed g a => ok a=none",
+            "H21",
+        ),
+        (
             "expired, and came back",
             "group g expires
              m commit g a=3 => ok

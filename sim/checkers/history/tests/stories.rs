@@ -74,6 +74,13 @@ fn a_value_lies_once() {
             "H2",
         ),
         (
+            "an idempotent producer's value twice, which was forgotten in between",
+            "producers forgotten
+             p send a 1 => ok 0
+             c poll => ok a 0:1 1:1",
+            "",
+        ),
+        (
             "a plain producer's retry",
             "p sends plain
              p send a 1 => ok 1

@@ -99,6 +99,14 @@ impl Told {
         });
     }
 
+    fn deletes(&mut self) {
+        self.event(Event::GroupDeleting { group: "g".into() });
+    }
+
+    fn deleted(&mut self) {
+        self.event(Event::GroupDeleted { group: "g".into() });
+    }
+
     fn quorum(&mut self, log_start: Offset, snapshots: &[Offset], high_watermark: Offset) {
         self.event(Event::Quorum(QuorumSeen {
             node: 1,
@@ -256,6 +264,70 @@ fn what_members_read_does_not_expire() {
             ),
         ],
     );
+}
+
+#[test]
+fn offsets_go_with_their_group() {
+    tell(&[
+        (
+            "while it is deleted",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.deletes();
+                told.group(1, &[5]);
+                told.coordinator(1, true, vec![]);
+                told.group(0, &[]);
+            },
+            "",
+        ),
+        (
+            "when it is deleted",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.deletes();
+                told.deleted();
+                told.group(0, &[]);
+            },
+            "",
+        ),
+        (
+            "they are there when it is deleted",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.deletes();
+                told.deleted();
+                told.group(0, &[5]);
+            },
+            "S32",
+        ),
+        (
+            "they are committed again while it is deleted",
+            |told| {
+                told.begin(5);
+                told.committed(1, 5);
+                told.deletes();
+                told.begin(5);
+                told.committed(1, 5);
+                told.deleted();
+                told.group(0, &[5]);
+            },
+            "",
+        ),
+        (
+            "what was committed after it is gone",
+            |told| {
+                told.deletes();
+                told.deleted();
+                told.begin(5);
+                told.committed(1, 5);
+                told.group(0, &[]);
+            },
+            "S32",
+        ),
+    ]);
 }
 
 #[test]

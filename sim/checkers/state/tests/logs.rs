@@ -152,6 +152,26 @@ fn offsets_and_epochs_grow() {
             "S9",
         ),
         (
+            "the log, and the history of epochs with it, begins in a batch that is committed then",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(1, 7)]));
+                told.commit(10);
+            },
+            "",
+        ),
+        (
+            "the history says otherwise of the batch in which the log begins",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(2, 7)]));
+                told.commit(10);
+            },
+            "S9",
+        ),
+        (
             "an epoch without records",
             |told| {
                 told.append(batch(0, 4));
@@ -557,6 +577,25 @@ fn repeated_batches_are_known() {
             "S16",
         ),
     ]);
+    let settings = Settings {
+        producers_expire: true,
+        ..Settings::default()
+    };
+    tell_with(
+        &settings,
+        &[
+            (
+                "the producer was forgotten, and went on",
+                |told| window(told, &[3, 4, 5]),
+                "",
+            ),
+            (
+                "the producer was forgotten, and a batch since then is not known",
+                |told| window(told, &[2, 4, 5]),
+                "S16",
+            ),
+        ],
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Restarts: what was promised, what is excused.
 
 use super::super::events::Batch;
-use super::{Death, Event, Recovered, a, batch, tell};
+use super::{Death, Event, Recovered, a, batch, numbered, producer, tell};
 use crate::history::Acks;
 
 #[test]
@@ -54,6 +54,43 @@ fn a_restart_keeps_what_was_promised() {
                 told.step(|seen| seen.log_start = 7);
                 told.restart(Death::Power, Some(0), 10);
                 told.commit(10);
+            },
+            "",
+        ),
+        (
+            "a log start inside of a batch that was lost: its producer goes back to the one before",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.write(10, 5);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(5), 7);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+            },
+            "",
+        ),
+        (
+            "a log start inside of a batch that was kept: its producer does not go back",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.write(10, 5);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(5), 10);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+            },
+            "S16",
+        ),
+        (
+            "withdrawn, left, and deleted before it is committed anew: its producer went on",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.append(numbered(10, 14, 10));
+                told.write(15, 5);
+                told.restart(Death::Power, Some(5), 15);
+                told.seen.log_start = 10;
+                told.commit(15);
             },
             "",
         ),
