@@ -28,6 +28,8 @@ pub const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
 pub const LOG_START_CHECKPOINT: &str = "log-start-offset-checkpoint";
 /// The high watermarks.
 pub const HIGH_WATERMARK_CHECKPOINT: &str = "replication-offset-checkpoint";
+/// How far Kafka's cleaner has come; nobody else writes it.
+const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 /// Space that is given back when the disk is full, so that what frees space can be written.
 pub const RESERVED_SPACE: &str = ".reserved-space";
 
@@ -54,6 +56,7 @@ struct Inner {
     failure_told: Notify,
     unflushed_bytes: AtomicU64,
     has_reserve: AtomicBool,
+    was_cleaned_by_kafka: bool,
     _lock: FileLock,
 }
 
@@ -151,6 +154,11 @@ impl LogDirectory {
         };
         let mut content = list(disk, path).await.map_err(io)?;
         let load = async |name| Checkpoint::load(disk, &path.join(name)).await;
+        let cleaner = disk.metadata(path.join(CLEANER_CHECKPOINT)).await;
+        let was_cleaned_by_kafka = match cleaner {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            found => found.map(|_| true).map_err(io)?,
+        };
         let inner = Inner {
             disk: disk.clone(),
             path: path.to_owned(),
@@ -165,6 +173,7 @@ impl LogDirectory {
             failure_told: Notify::new(),
             unflushed_bytes: AtomicU64::new(0),
             has_reserve: AtomicBool::new(false),
+            was_cleaned_by_kafka,
             _lock: lock,
         };
         take_marker(disk, path, &mut content).await.map_err(io)?;
@@ -188,6 +197,12 @@ impl LogDirectory {
     /// The disk it is on.
     pub fn disk(&self) -> &Disk {
         &self.inner.disk
+    }
+
+    /// Whether Kafka ran on the directory, and nobody has stopped cleanly on it since: its cleaner may have taken the end
+    /// of any segment of a compacted log.
+    pub(crate) fn was_cleaned_by_kafka(&self) -> bool {
+        self.inner.was_cleaned_by_kafka
     }
 
     /// The open files of the node.
@@ -402,6 +417,16 @@ impl LogDirectory {
         if !types::plant_chosen!(CleanMarkAfterFailure) {
             self.write_checkpoints().await?;
             self.check()?;
+        }
+        if self.was_cleaned_by_kafka() {
+            // Every log is proven now. Kafka makes a new one, and cleans from the front.
+            let path = self.path().join(CLEANER_CHECKPOINT);
+            match self.inner.disk.remove_file(&path).await {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(self.write_error("removing", &path, &error));
+                }
+                _ => {}
+            }
         }
         let marker = self.path().join(CLEAN_SHUTDOWN_MARKER);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");

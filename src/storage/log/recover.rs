@@ -161,9 +161,10 @@ impl Recovery<'_> {
             return Ok(Some(self.overlap(base_offset)));
         }
         // A loss of power may take the end of a segment that was not synced and leave the next one. Segments begin where
-        // the log ended, but for batches that are too far away, and for compaction, which takes the end of segments.
+        // the log ended, but for batches that are too far away, and for Kafka's cleaner, which takes the end of segments.
         // Below the log start it may have kept any of the segments that were about to go.
-        let is_compacted = self.config.cleanup.compact;
+        let is_compacted =
+            self.config.cleanup.compact && self.shared.directory.was_cleaned_by_kafka();
         let is_hole = |end: &Offset| {
             !is_compacted
                 && base_offset > self.log_start

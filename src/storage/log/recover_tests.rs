@@ -6,7 +6,7 @@ use types::Offset;
 
 use super::{Recovered, truncate_fenced};
 use crate::testing::*;
-use crate::{AbortedTransaction, FileKind, Log, LogConfig, OpenError};
+use crate::{AbortedTransaction, CleanupPolicy, FileKind, Log, LogConfig, OpenError};
 
 /// What is done to the files of a stopped log. Each of its segments but the last holds the same number of batches.
 #[derive(Clone, Copy, Debug)]
@@ -364,6 +364,48 @@ fn what_is_told_of_producers_ends_with_the_log() {
             let files = log.partition_files();
             let snapshots = files.list_producer_snapshots().await.expect("a list");
             assert_eq!(snapshots, [4, 6], "clean: {was_clean}");
+        }
+    });
+}
+
+#[test]
+fn only_the_cleaner_of_kafka_leaves_holes() {
+    block_on(async {
+        let compacted = |compact: bool| LogConfig {
+            cleanup: CleanupPolicy {
+                delete: !compact,
+                compact,
+            },
+            ..config()
+        };
+        for (compact, has_run, end) in [(true, true, 80), (true, false, 34), (false, true, 34)] {
+            let home = Home::new().await;
+            let (directory, _) = home.open().await;
+            let mut log = create(&directory, compacted(compact)).await;
+            fill(&mut log, 40).await;
+            let finished = log.begin_close().await;
+            log.finish(finished).expect("closing");
+            drop((log, directory));
+            let checkpoint = home.path.join("cleaner-offset-checkpoint");
+            if has_run {
+                let mode = runtime::disk::OpenMode::CreateNew;
+                drop(home.disk.open(&checkpoint, mode).await.expect("a file"));
+            }
+            let (directory, _) = home.open().await;
+            directory.recovery_points().set(&orders(), 0);
+            home.apply(SegmentShort(1)).await;
+            let opened = Log::open(&directory, &orders(), compacted(compact), false, at(0)).await;
+            let (mut log, _) = opened.expect("recovery");
+            assert_eq!(
+                log.log_end_offset(),
+                end,
+                "compact: {compact}, Kafka: {has_run}"
+            );
+            let finished = log.begin_close().await;
+            log.finish(finished).expect("closing");
+            directory.close_clean(-1).await.expect("a clean stop");
+            let left = home.disk.metadata(&checkpoint).await;
+            assert!(left.is_err(), "from now on it is ours");
         }
     });
 }
