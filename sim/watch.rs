@@ -38,6 +38,8 @@ use convert::{batch, group_seen, isolation, recovered, seen, sent};
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// How a coordinator notes that it deletes a group.
 const GROUP_DELETED: &str = "a group is deleted";
+/// How a replica notes that it has forgotten producers; of whom, is its topic's id and its number.
+const PRODUCERS_EXPIRED: &str = "producers expired";
 /// A replica's producers are looked at once in so many steps.
 const PRODUCERS_EVERY: u64 = 16;
 /// What the disk holds is compared with what was promised once in so many answers to producers.
@@ -483,6 +485,13 @@ impl Observer for Watcher {
             if what == GROUP_DELETED {
                 let group = of.to_owned();
                 watch.tell(|| Event::GroupDeleting { group });
+            }
+            if what == PRODUCERS_EXPIRED
+                && let Some((topic, partition)) = of.rsplit_once('-')
+                && let (Ok(topic), Ok(partition)) = (topic.parse(), partition.parse())
+            {
+                let key = Key { topic, partition };
+                watch.tell(|| Event::ProducersExpired { key });
             }
             let words = watch.words.entry(what);
             let what = words.or_insert_with(|| what.replace(", ", "-").replace(' ', "-"));

@@ -392,6 +392,11 @@ pub enum Event {
         /// Its epoch.
         producer_epoch: ProducerEpoch,
     },
+    /// A replica has forgotten producers because they were silent for long.
+    ProducersExpired {
+        /// Of which partition.
+        key: Key,
+    },
     /// A commit of an offset comes to its group's coordinator.
     CommitBegun(CommitBegun),
     /// An OffsetCommit was answered.

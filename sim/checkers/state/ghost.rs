@@ -78,6 +78,8 @@ pub struct Ghost {
     pub producers: BTreeMap<ProducerId, Producer>,
     /// Producers whose last batch was deleted: their state may be gone.
     pub forgettable: BTreeSet<ProducerId>,
+    /// Whether producers were ever forgotten because of their age: from then on any of them may be.
+    pub has_expired: bool,
     /// Producers that were in the replica's memory in this life, with a committed batch.
     pub known: BTreeSet<ProducerId>,
     /// Whether a write or sync failed since the log was opened.
@@ -107,6 +109,7 @@ impl Ghost {
             canon_producers: BTreeMap::new(),
             producers: BTreeMap::new(),
             forgettable: BTreeSet::new(),
+            has_expired: false,
             known: BTreeSet::new(),
             has_failed: false,
             failed_from: None,

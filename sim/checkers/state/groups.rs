@@ -20,6 +20,9 @@ pub struct Groups {
     members_since: BTreeMap<String, u32>,
     /// Offsets that were there when a group was last seen with members who read them.
     read: BTreeSet<(String, Key)>,
+    /// Groups whose deletion is on its way into the log. Another of the name may have members by then, who still find
+    /// the offsets of the one before.
+    deleting: BTreeSet<String>,
     registers: BTreeMap<(String, Key), Register>,
     /// Whether a loss of power may have taken commits since.
     may_have_lost: bool,
@@ -97,6 +100,7 @@ impl Groups {
         self.generations.clear();
         self.members_since.clear();
         self.read.clear();
+        self.deleting.clear();
         if death == Death::Power && commits_are_replicated {
             self.registers.clear();
             self.stable.clear();
@@ -172,6 +176,7 @@ impl State {
             number: self.number,
             at: self.now,
         };
+        self.groups.deleting.insert(group.to_owned());
         for register in self.groups.registers_of(group) {
             register.begun.push(begun);
         }
@@ -298,7 +303,12 @@ impl State {
 
     /// What members read does not expire: notes it, and what of it is gone.
     fn expired(&mut self, seen: &GroupSeen) -> Vec<String> {
-        let is_read = |key: &Key| seen.has_members && seen.subscribed.contains(&key.topic);
+        if seen.offsets.is_empty() {
+            self.groups.deleting.remove(&seen.group);
+        }
+        let is_deleting = self.groups.deleting.contains(&seen.group);
+        let is_read =
+            |key: &Key| seen.has_members && !is_deleting && seen.subscribed.contains(&key.topic);
         let of_group = |(group, _): &&(String, Key)| *group == seen.group;
         let known = &self.groups.read;
         let is_there = |key: &Key| seen.offsets.iter().any(|(there, _)| there == key);

@@ -32,7 +32,7 @@ pub use events::{
 pub struct Settings {
     /// Partitions by what they promise; those not named are of class *flushed*.
     pub classes: BTreeMap<Key, Durability>,
-    /// Producers may be forgotten because of their age.
+    /// Producers may be forgotten because of their age: each replica tells when it does.
     pub producers_expire: bool,
     /// Sequences beside 0 at which producers begin.
     pub first_sequences: BTreeSet<i32>,
@@ -99,6 +99,7 @@ impl State {
                 producer_id,
                 producer_epoch,
             } => self.producer_id_given(*producer_id, *producer_epoch),
+            Event::ProducersExpired { key } => self.ghost(*key).has_expired = true,
             Event::CommitBegun(begins) => self.commit_begun(begins),
             Event::OffsetCommitted(committed) => self.offset_committed(committed),
             Event::GroupDeleting { group } => self.group_deleting(group),

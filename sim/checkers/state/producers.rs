@@ -11,7 +11,6 @@ impl State {
     /// A batch is committed: its sequence must go on where its producer's last one ended.
     pub(super) fn sequence(&mut self, key: Key, batch: &Batch) {
         let is_start = self.settings.first_sequences.contains(&batch.base_sequence);
-        let expires = self.settings.producers_expire;
         let now = self.now;
         let ghost = self.ghost(key);
         let producer_id = batch.producer_id;
@@ -19,7 +18,7 @@ impl State {
             return;
         }
         let before = ghost.canon_producers.get(&producer_id).copied();
-        let is_forgotten = ghost.forgettable.remove(&producer_id) || expires;
+        let is_forgotten = ghost.forgettable.remove(&producer_id) || ghost.has_expired;
         remember(&mut ghost.canon_producers, batch, now);
         if batch.is_control {
             return;
@@ -60,6 +59,7 @@ impl State {
         let Some(told) = &seen.producers else {
             return;
         };
+        // The replica is seen before it tells that producers have expired.
         let expires = self.settings.producers_expire;
         let ghost = self.ghost(seen.key);
         // The watcher may be told of a step before it is told of the batches that the step queued, and is not told
@@ -125,10 +125,9 @@ impl State {
 
     /// A batch was refused as out of order: it is neither one of the last that are in the log, nor the next one.
     pub(super) fn out_of_order(&mut self, produced: &Produced) {
-        let expires = self.settings.producers_expire;
         let (key, batch) = (produced.key, &produced.batch);
         let ghost = self.ghost(key);
-        let is_forgotten = expires || ghost.forgettable.contains(&batch.producer_id);
+        let is_forgotten = ghost.has_expired || ghost.forgettable.contains(&batch.producer_id);
         let Some(producer) = ghost.producers.get(&batch.producer_id).copied() else {
             return;
         };

@@ -317,6 +317,27 @@ fn offsets_go_with_their_group() {
             "",
         ),
         (
+            "while it is deleted, though another of its name has members already",
+            |told| {
+                told.group(1, &[5]);
+                told.deletes();
+                told.stable(1, Some(5));
+                told.stable(1, None);
+            },
+            "",
+        ),
+        (
+            "after it was deleted, from another of its name that has members",
+            |told| {
+                told.group(1, &[5]);
+                told.deletes();
+                told.stable(1, None);
+                told.stable(1, Some(6));
+                told.stable(1, None);
+            },
+            "S32",
+        ),
+        (
             "what was committed after it is gone",
             |told| {
                 told.deletes();

@@ -236,6 +236,17 @@ fn sequences_go_on() {
             "S14",
         ),
         (
+            "a batch twice, of a producer that was forgotten in between",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.commit(5);
+                told.event(Event::ProducersExpired { key: a() });
+                told.append(numbered(5, 9, 0));
+                told.commit(10);
+            },
+            "",
+        ),
+        (
             "does not begin at 0",
             |told| {
                 told.append(numbered(0, 4, 3));
