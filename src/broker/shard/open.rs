@@ -98,7 +98,10 @@ async fn open_found(
         return Ok(None);
     };
     let opened = Log::open(&directory, name, config.clone(), was_clean, core.now()).await;
-    let (log, recovered) = opened?;
+    let (mut log, recovered) = opened?;
+    if log.topic_id().is_none() {
+        log.assign_topic_id(topic.id).await?;
+    }
     core.node.forget_found(name, &directory);
     if let Some(reason) = &recovered.cut_reason {
         tracing::warn!(partition = %name, reason, cut_bytes = recovered.cut_bytes,
@@ -115,18 +118,20 @@ async fn find(
     name: &PartitionName,
     topic: &TopicImage,
 ) -> Result<Option<(LogDirectory, bool)>, OpenPartitionError> {
-    let (mut ours, mut unclear) = (None, None);
+    let mut unclear = None;
+    let mut known = Vec::new();
     for (directory, was_clean) in core.node.found(name) {
-        let is_ours = match directory.topic_id_of(name).await {
-            // One from before topics had ids is taken for what its name says.
-            Ok(id) => id.is_none_or(|id| id == topic.id),
+        match directory.topic_id_of(name).await {
+            Ok(id) => known.push((directory, was_clean, id)),
             // It may be the topic's: nothing is made in its place.
-            Err(error) => {
-                unclear = Some(error.into());
-                continue;
-            }
-        };
-        if is_ours {
+            Err(error) => unclear = Some(error.into()),
+        }
+    }
+    // One of which is not written whose it is is taken for what its name says, unless another one is the topic's.
+    let is_written = known.iter().any(|(.., id)| *id == Some(topic.id));
+    let mut ours: Option<(LogDirectory, bool)> = None;
+    for (directory, was_clean, id) in known {
+        if id == Some(topic.id) || (id.is_none() && !is_written) {
             let path = directory.path().to_owned();
             if let Some((first, _)) = ours.replace((directory, was_clean)) {
                 let first = first.path().to_owned();

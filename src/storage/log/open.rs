@@ -15,6 +15,7 @@ use super::recover::Recovery;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{OpenError, WriteError};
+use crate::files::replace_file;
 use crate::names::{
     FileKind, PARTITION_METADATA, PartitionFile, PartitionName, parse_partition_file,
 };
@@ -183,6 +184,24 @@ impl Log {
             Log::from_core(Box::new(core), topic_id, config, end),
             recovered,
         ))
+    }
+
+    /// Writes down, durably, of which topic a log is that has no `partition.metadata`: one that was made before topics
+    /// had ids, or whose making a crash cut short. Without it a later topic of the same name could not tell that the
+    /// log is not its own.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn assign_topic_id(&mut self, topic_id: Uuid) -> Result<(), WriteError> {
+        let shared = Arc::clone(&self.shared);
+        shared.directory.check()?;
+        let path = shared.path.join(PARTITION_METADATA);
+        let text = Bytes::from(format_partition_metadata(topic_id));
+        replace_file(shared.disk(), &path, text)
+            .await
+            .map_err(|error| shared.write_error("writing", &path, &error))?;
+        self.topic_id = Some(topic_id);
+        Ok(())
     }
 }
 

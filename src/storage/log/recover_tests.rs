@@ -426,6 +426,30 @@ fn a_log_that_was_never_flushed_may_have_lost_whose_it_is() {
 }
 
 #[test]
+fn a_log_without_partition_metadata_is_told_whose_it_is() {
+    block_on(async {
+        let home = Home::new().await;
+        let (directory, _) = home.open().await;
+        let mut log = create(&directory, config()).await;
+        fill(&mut log, 3).await;
+        let id = log.topic_id().expect("it was made with one");
+        drop(log);
+        let metadata = home.path.join("orders-0").join("partition.metadata");
+        home.disk.remove_file(&metadata).await.expect("removed");
+        let told = directory.topic_id_of(&orders()).await;
+        assert!(told.expect("it is not damaged").is_none());
+        let (mut log, _) = reopen(&directory, false).await.expect("recovery");
+        assert!(log.topic_id().is_none());
+        log.assign_topic_id(id).await.expect("written");
+        assert_eq!(log.topic_id(), Some(id));
+        drop(log);
+        assert_eq!(directory.topic_id_of(&orders()).await, Ok(Some(id)));
+        let (log, _) = reopen(&directory, false).await.expect("recovery");
+        assert_eq!(log.topic_id(), Some(id));
+    });
+}
+
+#[test]
 fn aborted_transactions_are_kept_where_their_markers_are() {
     block_on(async {
         let home = Home::new().await;

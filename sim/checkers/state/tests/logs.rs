@@ -156,7 +156,7 @@ fn offsets_and_epochs_grow() {
             |told| {
                 told.append(batch(0, 4));
                 told.append(batch(5, 9));
-                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(1, 7)]));
+                (told.seen.log_start, told.seen.epochs) = (7, vec![(1, 7)]);
                 told.commit(10);
             },
             "",
@@ -166,7 +166,7 @@ fn offsets_and_epochs_grow() {
             |told| {
                 told.append(batch(0, 4));
                 told.append(batch(5, 9));
-                told.step(|seen| (seen.log_start, seen.epochs) = (7, vec![(2, 7)]));
+                (told.seen.log_start, told.seen.epochs) = (7, vec![(2, 7)]);
                 told.commit(10);
             },
             "S9",
