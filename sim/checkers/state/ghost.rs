@@ -125,12 +125,17 @@ impl Ghost {
         self.log.insert(batch.base_offset, batch);
     }
 
+    /// The batch inside of which this offset lies: not at its beginning.
+    pub fn around(&self, offset: Offset) -> Option<Batch> {
+        let before = self.log.range(..offset).next_back();
+        let around = before.filter(|(_, batch)| batch.end() > offset);
+        around.map(|(_, batch)| *batch)
+    }
+
     /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
         // A log that lost all above a log start inside of a batch begins anew there: the rest of the batch is gone, too.
-        let last = self.log.range(..end).next_back();
-        let from = last.filter(|(_, batch)| batch.end() > end);
-        let from = from.map_or(end, |(base, _)| *base);
+        let from = self.around(end).map_or(end, |batch| batch.base_offset);
         let gone = self.log.split_off(&from);
         self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);

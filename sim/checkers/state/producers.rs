@@ -91,9 +91,9 @@ impl State {
                         && producer.last_offset == Some(by_log.last_offset))
             });
             let is_unknown = by_log.is_none() && ghost.forgettable.contains(&producer.producer_id);
-            // What lies below the log start need not have survived a restart.
-            let is_deleted = by_log.is_some_and(|by_log| by_log.last_offset < seen.log_start);
-            if !is_same && !is_unknown && !is_deleted {
+            // Whose records were all deleted may be forgotten by a restart; but who is remembered as he was before his last
+            // batch is refused when he goes on.
+            if !is_same && !is_unknown {
                 wrong.push(format!("{producer:?}, the log says {by_log:?}"));
             }
             if is_same && let (Some(window), Some(by_log)) = (&producer.window, by_log) {

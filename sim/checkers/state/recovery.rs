@@ -133,6 +133,13 @@ impl State {
         self.demand(end <= appended, CheckerId::S13, key, || {
             format!("the log ends at {end}; only {appended} was ever appended")
         });
+        let around = self.ghost(key).around(end);
+        self.demand(
+            around.is_none() || recovered.log_start == end,
+            CheckerId::S13,
+            key,
+            || format!("the log ends at {end}, inside of {around:?}"),
+        );
         if end < appended {
             self.cut_away(key, end, CheckerId::S13, "a restart lost it");
         }

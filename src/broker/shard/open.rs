@@ -280,7 +280,9 @@ async fn producers(
     Ok((state, aborted))
 }
 
-/// The newest producer snapshot at or below `upper` that can be read.
+/// The newest producer snapshot at or below `upper` that can be read. One from below the log start does not help: the
+/// batches between are deleted, and whoever went on in them would be remembered as before, and refused when he goes on
+/// again. Nobody is remembered of whom nothing is left, and may go on anywhere (KIP-360).
 async fn newest_snapshot(
     now: Now,
     log: &Log,
@@ -288,21 +290,22 @@ async fn newest_snapshot(
 ) -> Result<(ProducerState, Offset), OpenPartitionError> {
     let files = log.partition_files();
     let mut offsets = files.list_producer_snapshots().await?;
-    offsets.retain(|&offset| offset <= upper);
+    let log_start = log.log_start_offset();
+    offsets.retain(|&offset| log_start <= offset && offset <= upper);
     offsets.sort_unstable();
     while let Some(offset) = offsets.pop() {
         let Some(content) = files.read_producer_snapshot(offset).await? else {
             continue;
         };
         match ProducerState::decode_snapshot(&content, offset, now.wall) {
-            Ok(state) => return Ok((state, offset.max(log.log_start_offset()))),
+            Ok(state) => return Ok((state, offset)),
             Err(error) => {
                 tracing::warn!(partition = %log.name(), offset, %error,
                     "a producer snapshot is damaged: the one before it is used");
             }
         }
     }
-    Ok((ProducerState::new(), log.log_start_offset()))
+    Ok((ProducerState::new(), log_start))
 }
 
 fn marker(batch: &ScannedBatch) -> Result<Option<ControlMarker>, OpenPartitionError> {

@@ -95,6 +95,40 @@ fn a_restart_keeps_what_was_promised() {
             "",
         ),
         (
+            "it ends inside of a batch, and does not begin there",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 0);
+                told.restart(Death::Power, Some(0), 7);
+            },
+            "S13",
+        ),
+        (
+            "a producer of deleted records is forgotten",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.commit(10);
+                told.step(|seen| seen.log_start = 10);
+                told.restart(Death::Kill, None, 10);
+                told.step(|seen| seen.producers = Some(Vec::new()));
+            },
+            "",
+        ),
+        (
+            "a producer of deleted records goes back to one that it had gone on from",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.append(numbered(5, 9, 5));
+                told.commit(10);
+                told.step(|seen| seen.log_start = 10);
+                told.restart(Death::Kill, None, 10);
+                told.step(|seen| seen.producers = Some(vec![producer(4, 4)]));
+            },
+            "S16",
+        ),
+        (
             "written, and lost though only the process died",
             |told| {
                 told.append(batch(0, 4));
