@@ -269,7 +269,7 @@ impl Watch {
         };
         let starts = self.starts(node);
         let found = logs::read(life.number, Side::Durable, &starts);
-        let ends = found.iter().map(|(key, log)| (*key, log.end(starts[key])));
+        let ends = found.iter().map(|(key, log)| (*key, log.end()));
         ends.collect()
     }
 

@@ -21,14 +21,18 @@ pub enum Side {
 /// The log of one partition, as far as it is sound.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOnDisk {
+    /// Everything below is let go.
+    pub start: Offset,
     /// The batches, each behind the one before.
     pub batches: Vec<BatchHeader>,
 }
 
 impl LogOnDisk {
-    /// The offset behind the last batch; `start` if there is none.
-    pub fn end(&self, start: Offset) -> Offset {
-        self.batches.last().map_or(start, BatchHeader::next_offset)
+    /// The offset behind the last batch; the log start if there is none.
+    pub fn end(&self) -> Offset {
+        self.batches
+            .last()
+            .map_or(self.start, BatchHeader::next_offset)
     }
 }
 
@@ -59,6 +63,13 @@ pub fn read(node: u64, side: Side, wanted: &BTreeMap<Key, Offset>) -> BTreeMap<K
         let metadata = content(&format!("{directory}/partition.metadata"));
         let key = metadata.and_then(|metadata| key_of(directory, &metadata));
         if let Some((key, &start)) = key.and_then(|key| Some((key, wanted.get(&key)?))) {
+            // A log start is durable before anybody is shown it, and its segments may be gone by then.
+            let start = match side {
+                Side::Cached => start,
+                Side::Durable => {
+                    start.max(checkpointed(node, directory, "log-start-offset-checkpoint"))
+                }
+            };
             let log = log(start, &segments, |path| content(path).unwrap_or_default());
             logs.insert(key, log);
         }
@@ -88,16 +99,21 @@ pub fn key_of(directory: &str, metadata: &[u8]) -> Option<Key> {
 
 /// The offset below which all of the log in this directory was synced, as the device tells whoever starts the broker.
 pub fn proven_offset(node: u64, directory: &str) -> Offset {
+    checkpointed(node, directory, "recovery-point-offset-checkpoint")
+}
+
+/// What a checkpoint says of the log in this directory on the device; 0 if nothing.
+fn checkpointed(node: u64, directory: &str, file: &str) -> Offset {
     let Some((parent, name)) = directory.rsplit_once('/') else {
         return 0;
     };
-    let path = format!("{parent}/recovery-point-offset-checkpoint");
+    let path = format!("{parent}/{file}");
     let bytes = Disks::current().durable_bytes(node, path);
     let bytes = bytes.unwrap_or_default();
-    proven_in(&String::from_utf8_lossy(&bytes), name)
+    offset_in(&String::from_utf8_lossy(&bytes), name)
 }
 
-fn proven_in(checkpoint: &str, name: &str) -> Offset {
+fn offset_in(checkpoint: &str, name: &str) -> Offset {
     let offset = checkpoint.lines().find_map(|line| {
         let mut words = line.rsplitn(3, ' ');
         let (offset, partition, topic) = (words.next()?, words.next()?, words.next()?);
@@ -112,7 +128,10 @@ fn log(
     segments: &BTreeMap<Offset, &str>,
     content: impl Fn(&str) -> Bytes,
 ) -> LogOnDisk {
-    let mut log = LogOnDisk::default();
+    let mut log = LogOnDisk {
+        start,
+        ..LogOnDisk::default()
+    };
     let first = segments
         .range(..=start)
         .next_back()
@@ -236,8 +255,8 @@ mod tests {
             ("x-1", 0),
         ];
         for (name, offset) in cases {
-            assert_eq!(proven_in(checkpoint, name), offset, "{name}");
+            assert_eq!(offset_in(checkpoint, name), offset, "{name}");
         }
-        assert_eq!(proven_in("", "t-0"), 0);
+        assert_eq!(offset_in("", "t-0"), 0);
     }
 }

@@ -520,10 +520,26 @@ impl Recovery<'_> {
         match write().await {
             // They wait in memory for space.
             Err(error) if crate::error::is_no_space(&error) => Ok(()),
-            written => written.map_err(|error| {
-                self.fail("writing", &segment.path(FileKind::OffsetIndex), &error)
-            }),
+            Err(error) => Err(self.fail("writing", &segment.path(FileKind::OffsetIndex), &error)),
+            Ok(()) => self.sync_indexes(segment).await,
         }
+    }
+
+    /// Makes the index files of a segment durable. The next start believes them below the proven offset: zeros in a
+    /// time index would make all of the segment's records look old, for retention, too.
+    async fn sync_indexes(&self, segment: &Arc<Segment>) -> Result<(), OpenError> {
+        let mut running = Vec::new();
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let file = segment.open(kind).await;
+            let file = file.map_err(|error| self.fail("opening", &segment.path(kind), &error))?;
+            running.push((kind, file.sync_data()));
+        }
+        for (kind, completion) in running {
+            let synced = completion.await;
+            let path = segment.path(kind);
+            synced.map_err(|error| self.shared.directory.fail("syncing", &path, &error))?;
+        }
+        Ok(())
     }
 }
 

@@ -46,6 +46,8 @@ struct Broker {
     /// What each producer sends next, and its last batch.
     producers: BTreeMap<i64, (i32, Option<Batch>)>,
     forgets: bool,
+    /// Where the log last began anew: whoever has batches only below is forgotten.
+    anew_from: Offset,
 }
 
 impl Broker {
@@ -69,6 +71,7 @@ impl Broker {
             epochs: vec![(0, 0)],
             producers: (0..3).map(|id| (id, (0, None))).collect(),
             forgets: false,
+            anew_from: 0,
         };
         broker.state.set_class(a(), class);
         broker.see();
@@ -111,7 +114,8 @@ impl Broker {
 
     fn remembered(&self) -> Vec<ProducerSeen> {
         let mut last: BTreeMap<i64, &Batch> = BTreeMap::new();
-        for batch in self.log.iter().filter(|_| !self.forgets) {
+        let there = self.log.iter().filter(|_| !self.forgets);
+        for batch in there.filter(|batch| batch.base_offset >= self.anew_from) {
             last.insert(batch.producer_id, batch);
         }
         let seen = last.into_iter().map(|(producer_id, batch)| ProducerSeen {
@@ -332,6 +336,9 @@ impl Broker {
         self.flushed = kept;
         self.committed = 0;
         self.forgets = self.bug == Bug::ForgetsProducers;
+        if self.end_of(kept) < self.log_start {
+            self.anew_from = self.log_start;
+        }
         for (producer_id, next) in &mut self.producers {
             let own = self
                 .log
