@@ -3,7 +3,9 @@
 mod answers;
 mod cluster;
 mod logs;
+mod metadata;
 mod model;
+mod producers;
 mod restarts;
 
 use super::events::{Batch, Event, Produced, ProducerSeen, ReplicaSeen, Sent};

@@ -139,7 +139,12 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
             draw.pick(&[16 << 10, 256 << 10]).to_string(),
         );
     }
-    // Longer than any client tries to deliver: who sends again is still known.
+    expire_producers(draw, &mut set);
+    options
+}
+
+/// One plan in five forgets producers, after longer than any client tries to deliver: who sends again is still known.
+fn expire_producers(draw: &mut Draw, set: &mut impl FnMut(&str, String)) {
     if draw.one_in(5) {
         let millis = draw.pick(&[80_000, 100_000]);
         set("producer.id.expiration.ms", millis.to_string());
@@ -149,7 +154,6 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
             millis.to_string(),
         );
     }
-    options
 }
 
 fn topics(seed: u64) -> Vec<TopicPlan> {

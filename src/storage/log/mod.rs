@@ -11,6 +11,7 @@ mod delete;
 mod job;
 mod open;
 mod recover;
+mod recover_indexes;
 #[cfg(test)]
 mod recover_tests;
 mod retention;

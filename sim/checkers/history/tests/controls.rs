@@ -97,6 +97,12 @@ fn committed_offsets_are_a_register() {
              n committed g a => ok a=3",
             "",
         ),
+    ]);
+}
+
+#[test]
+fn commits_in_doubt_act_once_and_at_any_time() {
+    tell(&[
         (
             "a request that was given up acts twice",
             "m commit g a=3 given_up=1 => ok

@@ -1,9 +1,9 @@
-//! Groups, metadata, deleted topics.
+//! Groups.
 
-use super::super::{CommitBegun, CoordinatorSeen, Fetched, GroupSeen, OffsetCommitted, QuorumSeen};
-use super::{Death, Event, Settings, Told, a, batch, tell, tell_with};
+use super::super::{CommitBegun, CoordinatorSeen, GroupSeen, OffsetCommitted, QuorumSeen};
+use super::{Death, Event, Settings, Told, a, tell, tell_with};
+use crate::history::Key;
 use crate::history::story::key;
-use crate::history::{Acks, Isolation, Key};
 use types::{ErrorCode, Offset};
 
 impl Told {
@@ -26,11 +26,17 @@ impl Told {
         }));
     }
 
-    fn committed(&mut self, generation: i32, offset: Offset) {
+    pub(super) fn committed(&mut self, generation: i32, offset: Offset) {
         self.answer_at(0, generation, offset, ErrorCode::None);
     }
 
-    fn answer_at(&mut self, began: u64, generation: i32, offset: Offset, error: ErrorCode) {
+    pub(super) fn answer_at(
+        &mut self,
+        began: u64,
+        generation: i32,
+        offset: Offset,
+        error: ErrorCode,
+    ) {
         self.event(Event::OffsetCommitted(OffsetCommitted {
             node: 1,
             began,
@@ -91,7 +97,7 @@ impl Told {
         }));
     }
 
-    fn dies(&mut self, death: Death) {
+    pub(super) fn dies(&mut self, death: Death) {
         self.event(Event::Died {
             node: 1,
             death,
@@ -107,7 +113,12 @@ impl Told {
         self.event(Event::GroupDeleted { group: "g".into() });
     }
 
-    fn quorum(&mut self, log_start: Offset, snapshots: &[Offset], high_watermark: Offset) {
+    pub(super) fn quorum(
+        &mut self,
+        log_start: Offset,
+        snapshots: &[Offset],
+        high_watermark: Offset,
+    ) {
         self.event(Event::Quorum(QuorumSeen {
             node: 1,
             leader_epoch: 1,
@@ -120,7 +131,7 @@ impl Told {
         }));
     }
 
-    fn image(&mut self, offset: Offset, hash: u64) {
+    pub(super) fn image(&mut self, offset: Offset, hash: u64) {
         self.event(Event::ImageSeen {
             node: 1,
             offset,
@@ -523,172 +534,6 @@ fn only_members_of_this_generation_commit() {
                 told.coordinator(1, true, vec![]);
             },
             "S34",
-        ),
-    ]);
-}
-
-#[test]
-fn metadata_is_what_its_log_says() {
-    tell(&[
-        (
-            "as the log says",
-            |told| {
-                told.quorum(0, &[], 5);
-                told.image(5, 77);
-                told.event(Event::SnapshotSeen {
-                    node: 1,
-                    offset: 5,
-                    hash: 77,
-                });
-                told.quorum(5, &[5], 7);
-                told.dies(Death::Power);
-                told.quorum(5, &[5], 6);
-                told.image(5, 77);
-            },
-            "",
-        ),
-        (
-            "metadata that is not committed",
-            |told| {
-                told.quorum(0, &[], 5);
-                told.image(6, 77);
-            },
-            "S28",
-        ),
-        (
-            "other metadata at the same offset",
-            |told| {
-                told.quorum(0, &[], 5);
-                told.image(5, 77);
-                told.dies(Death::Kill);
-                told.image(5, 78);
-            },
-            "S28",
-        ),
-        (
-            "committed before it is flushed",
-            |told| told.quorum(0, &[], 11),
-            "S28",
-        ),
-        (
-            "committed goes back",
-            |told| {
-                told.quorum(0, &[], 5);
-                told.quorum(0, &[], 4);
-            },
-            "S28",
-        ),
-        (
-            "the log starts where no snapshot ends",
-            |told| told.quorum(5, &[4, 6], 7),
-            "S27",
-        ),
-        (
-            "the snapshot is other metadata",
-            |told| {
-                told.quorum(0, &[], 5);
-                told.image(5, 77);
-                told.event(Event::SnapshotSeen {
-                    node: 1,
-                    offset: 5,
-                    hash: 78,
-                });
-            },
-            "S27",
-        ),
-    ]);
-}
-
-#[test]
-fn nothing_of_a_deleted_topic_comes_back() {
-    tell(&[
-        (
-            "a batch",
-            |told| {
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.append(batch(0, 4));
-            },
-            "S38",
-        ),
-        (
-            "an acknowledgement",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.acknowledge(Acks::All, batch(0, 4), 0);
-            },
-            "S38",
-        ),
-        (
-            "records",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.fetch(0);
-            },
-            "S38",
-        ),
-        (
-            "records for who asked before",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                let began = told.now;
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.fetch_since(began, 0);
-            },
-            "",
-        ),
-        (
-            "a commit",
-            |told| {
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.answer_at(told.now, -1, 5, ErrorCode::None);
-            },
-            "S38",
-        ),
-        (
-            "a commit that came before, and nobody told that it began",
-            |told| {
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.committed(-1, 5);
-            },
-            "",
-        ),
-        (
-            "nothing, after a wait that began before",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.event(Event::Fetched(Fetched {
-                    node: 1,
-                    began: 0,
-                    key: a(),
-                    isolation: Isolation::ReadCommitted,
-                    offset: 5,
-                    error: ErrorCode::None,
-                    has_records: false,
-                    length_bytes: 0,
-                    records_end: None,
-                    high_watermark: 5,
-                    last_stable: 5,
-                    log_start: 0,
-                }));
-            },
-            "",
-        ),
-        (
-            "its files, in the background",
-            |told| {
-                told.append(batch(0, 4));
-                told.commit(5);
-                told.event(Event::TopicDeleted { topic: a().topic });
-                told.step(|_| {});
-            },
-            "",
         ),
     ]);
 }

@@ -45,6 +45,12 @@ fn a_restart_keeps_what_was_promised() {
             },
             "",
         ),
+    ]);
+}
+
+#[test]
+fn a_restart_may_begin_inside_of_a_batch() {
+    tell(&[
         (
             "a log start inside of a batch that the loss withdrew and left",
             |told| {
