@@ -66,6 +66,9 @@ const SIMULATIONS: &[(&str, &[&str])] = &[
         &["determinism", "--seeds", "20", "--checkers-off"],
     ),
     ("scenarios", &["replay", "fault-scenarios"]),
+    ("sweep", &["sweep", "--seeds", "200", "--profile", "all"]),
+    ("mutants", &["mutants", "--again", "--budget-seconds", "20"]),
+    ("controls", &["controls", "--seeds", "20"]),
 ];
 
 /// The crates that must also compile for the simulator.
