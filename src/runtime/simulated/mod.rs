@@ -18,8 +18,6 @@ pub mod net;
 pub mod nodes;
 #[cfg(test)]
 mod nodes_tests;
-#[cfg(test)]
-mod speed;
 pub(crate) mod task;
 #[cfg(test)]
 mod tests;

@@ -18,19 +18,3 @@ fn work_grows_with_the_history() {
         "8 times the steps cost {small} -> {large}"
     );
 }
-
-/// For a person with a clock: `cargo test --release -p millrace-sim speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints a time"]
-#[allow(clippy::disallowed_methods, reason = "it measures")]
-fn time_to_judge() {
-    let history = Model::run(1, 9_000);
-    let start = std::time::Instant::now();
-    let (report, figures) = judge(&history, &expectations());
-    let spent = start.elapsed();
-    assert!(report.is_green());
-    println!(
-        "{} operations, {figures:?}: {spent:?}",
-        history.operations.len()
-    );
-}
