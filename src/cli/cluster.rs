@@ -8,7 +8,7 @@ use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::metadata_response::MetadataResponseTopic;
 use protocol::messages::{MetadataRequest, MetadataResponse};
 use runtime::Clock;
-use types::ErrorCode;
+use types::{ErrorCode, PartitionIndex};
 
 /// How long an operation is tried, in milliseconds.
 const API_TIMEOUT_MS: u64 = 30_000;
@@ -88,6 +88,16 @@ pub(crate) async fn existing_topics(
         Some(missing) => bail!("topic {missing}: the answer lacks it"),
         None => Ok(topics),
     }
+}
+
+/// The partitions of a topic that must exist.
+///
+/// # Errors
+/// See [`existing_topics`].
+pub(crate) async fn partitions_of(client: &Client, topic: &str) -> Result<Vec<PartitionIndex>> {
+    let topics = existing_topics(client, &[topic.to_owned()]).await?;
+    let partitions = topics[topic].partitions.iter();
+    Ok(partitions.map(|one| one.partition_index).collect())
 }
 
 /// A `KEY=VALUE` argument.

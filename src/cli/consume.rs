@@ -14,7 +14,7 @@ use client::offsets::CommittedOffset;
 use serde_json::{Map, Value, json};
 use types::{Offset, PartitionIndex};
 
-use crate::cluster::{Cluster, existing_topics};
+use crate::cluster::{Cluster, partitions_of};
 use crate::output;
 use crate::produce::separator;
 
@@ -133,9 +133,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 async fn consumer(client: &Client, arguments: &Arguments) -> Result<Consumer> {
     let topic = &arguments.topic;
-    let topics = existing_topics(client, std::slice::from_ref(topic)).await?;
-    let indexes = topics[topic].partitions.iter();
-    let indexes: Vec<PartitionIndex> = indexes.map(|one| one.partition_index).collect();
+    let indexes = partitions_of(client, topic).await?;
     let mut consumer = Consumer::new(client, config(arguments));
     if arguments.group.is_some() {
         consumer.subscribe(&[topic])?;

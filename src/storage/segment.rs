@@ -77,7 +77,7 @@ pub struct Segment {
     state: Mutex<SegmentState>,
 }
 
-/// Nobody has looked yet, or the answer does not last.
+/// Nobody has looked yet.
 const ABORTS_UNKNOWN: u8 = 0;
 /// There was no file, and nobody has made one since.
 const ABORTS_NONE: u8 = 1;

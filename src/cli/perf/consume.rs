@@ -12,7 +12,7 @@ use runtime::task::{JoinHandle, spawn_local};
 use types::Mono;
 
 use super::report::Report;
-use crate::cluster::{Cluster, existing_topics};
+use crate::cluster::{Cluster, partitions_of};
 
 /// How long one wait for records is, in milliseconds.
 const POLL_MS: u64 = 200;
@@ -56,15 +56,15 @@ impl Arguments {
 
     async fn consumer(&self, cluster: &Cluster, index: usize) -> Result<Consumer> {
         let client = cluster.connect().await?;
-        let topics = existing_topics(&client, std::slice::from_ref(&self.topic)).await?;
+        let partitions = partitions_of(&client, &self.topic).await?;
         let mut consumer = Consumer::new(&client, self.consumer_config());
         if self.group.is_some() {
             consumer.subscribe(&[&self.topic])?;
             return Ok(consumer);
         }
         let count = usize::from(self.consumers);
-        let own: Vec<NamedPartition> = (topics[&self.topic].partitions.iter())
-            .map(|one| (self.topic.clone(), one.partition_index))
+        let own: Vec<NamedPartition> = (partitions.into_iter())
+            .map(|index| (self.topic.clone(), index))
             .skip(index)
             .step_by(count)
             .collect();

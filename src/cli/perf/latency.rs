@@ -10,7 +10,7 @@ use types::Mono;
 
 use super::load::{self, Load};
 use super::report::{Report, Times};
-use crate::cluster::{Cluster, existing_topics};
+use crate::cluster::{Cluster, partitions_of};
 
 /// How long one wait for records is, in milliseconds.
 const POLL_MS: u64 = 50;
@@ -106,9 +106,9 @@ impl Reader {
     /// A consumer that knows where each partition ends.
     async fn consumer(&self) -> Result<Consumer> {
         let client = self.cluster.connect().await?;
-        let topics = existing_topics(&client, std::slice::from_ref(&self.topic)).await?;
-        let partitions: Vec<NamedPartition> = (topics[&self.topic].partitions.iter())
-            .map(|one| (self.topic.clone(), one.partition_index))
+        let partitions = partitions_of(&client, &self.topic).await?;
+        let partitions: Vec<NamedPartition> = (partitions.into_iter())
+            .map(|index| (self.topic.clone(), index))
             .collect();
         let config = ConsumerConfig {
             offset_reset: OffsetReset::Latest,

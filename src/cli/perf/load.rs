@@ -15,7 +15,7 @@ use types::{Mono, PartitionIndex, Prng};
 
 use super::pace::Pace;
 use super::report::Times;
-use crate::cluster::{Cluster, existing_topics};
+use crate::cluster::{Cluster, partitions_of};
 use crate::produce::{AcksArgument, compression};
 
 /// Different values that records have.
@@ -113,19 +113,11 @@ pub(super) struct Sent {
     pub times: Times,
 }
 
-/// Sends everything, with values that carry no stamp.
-///
-/// # Errors
-/// Those of the connections and of the topic; records that fail are counted.
-pub(super) async fn run(cluster: &Cluster, load: &Load, clock: &Clock) -> Result<Sent> {
-    send(cluster, load, clock, None).await
-}
-
 /// Sends everything; with a stamp, the value of each record that counts begins with it and with the moment the record
 /// was due.
 ///
 /// # Errors
-/// See [`run`].
+/// Those of the connections and of the topic; records that fail are counted.
 pub(super) async fn send(
     cluster: &Cluster,
     load: &Load,
@@ -217,8 +209,7 @@ impl Sender {
             load.size_bytes
         );
         let client = cluster.connect().await?;
-        let topics = existing_topics(&client, std::slice::from_ref(&load.topic)).await?;
-        let partitions = topics[&load.topic].partitions.len();
+        let partitions = partitions_of(&client, &load.topic).await?.len();
         ensure!(partitions > 0, "topic {} has no partitions", load.topic);
         Ok(Sender {
             producer: Producer::new(&client, load.producer_config())?,

@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 /// Those of the connections and of the topic; records that fail are counted.
 pub(super) async fn run(cluster: &Cluster, load: &Load) -> Result<Report> {
     let clock = Clock::start();
-    let sent = load::run(cluster, load, &clock).await?;
+    let sent = load::send(cluster, load, &clock, None).await?;
     Ok(Report {
         records: sent.records,
         bytes: sent.records * load.size_bytes as u64,

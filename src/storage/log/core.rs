@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use runtime::disk::{Disk, File, OpenMode};
+use runtime::disk::{Completion, Disk, File, OpenMode};
 use types::{Mono, Now, Offset};
 
 use crate::config::LogConfig;
@@ -41,6 +41,25 @@ impl Shared {
         error: &std::io::Error,
     ) -> WriteError {
         self.directory.write_error(operation, path, error)
+    }
+
+    /// Makes the names in the partition's directory durable.
+    pub async fn sync_names(&self) -> Result<(), WriteError> {
+        let synced = self.disk().sync_dir(&*self.path).await;
+        synced.map_err(|error| self.directory.fail("syncing", &self.path, &error))?;
+        Ok(())
+    }
+
+    /// Waits for syncs that were begun side by side; one that fails closes the log directory.
+    pub async fn end_syncs(
+        &self,
+        running: Vec<(PathBuf, Completion<()>)>,
+    ) -> Result<(), WriteError> {
+        for (path, completion) in running {
+            let synced = completion.await;
+            synced.map_err(|error| self.directory.fail("syncing", &path, &error))?;
+        }
+        Ok(())
     }
 }
 
@@ -144,13 +163,7 @@ impl Core {
 
     /// Makes the names in the partition's directory durable.
     pub async fn sync_names(&mut self) -> Result<(), WriteError> {
-        let synced = self.shared.disk().sync_dir(&*self.shared.path).await;
-        synced.map_err(|error| {
-            self.shared
-                .directory
-                .fail("syncing", &self.shared.path, &error)
-        })?;
-        Ok(())
+        self.shared.sync_names().await
     }
 
     /// Writes index entries that wait in memory. They can wait on while the disk is full.

@@ -298,20 +298,12 @@ async fn sync_names(shared: &Shared, has_metadata: bool) -> Result<(), WriteErro
         let path = shared.path.join(PARTITION_METADATA);
         let file = disk.open(&path, OpenMode::ReadWrite).await;
         let file = file.map_err(|error| failed(&path, error))?;
-        write_again(
-            &file,
-            0,
-            &file,
-            file.len().map_err(|error| failed(&path, error))?,
-        )
-        .await
-        .map_err(|error| shared.write_error("writing again", &path, &error))?;
+        let length = file.len().map_err(|error| failed(&path, error))?;
+        let written = write_again(&file, 0, &file, length).await;
+        written.map_err(|error| shared.write_error("writing again", &path, &error))?;
         running.push((path, file.sync_data()));
     }
-    for (path, completion) in running {
-        completion.await.map_err(|error| failed(&path, error))?;
-    }
-    Ok(())
+    shared.end_syncs(running).await
 }
 
 pub(super) async fn remove_all(

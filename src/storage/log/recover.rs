@@ -253,13 +253,7 @@ impl Recovery<'_> {
             remove_all(self.shared, names.iter()).await?;
         }
         if !bases.is_empty() {
-            let synced = self.shared.disk().sync_dir(&*self.shared.path).await;
-            let failed = |error| {
-                self.shared
-                    .directory
-                    .fail("syncing", &self.shared.path, &error)
-            };
-            synced.map_err(failed)?;
+            self.shared.sync_names().await?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ impl Recovery<'_> {
         let kept = keep_aborted(segment, markers).await;
         kept.map_err(|error| self.fail("repairing", &path, &error))
     }
+
     /// What the indexes of a segment say, and the offset after the last batch they know; `None` if there are none or
     /// they are wrong. What lies behind their last entry is yet to be walked over.
     pub(super) async fn load_indexes(
@@ -165,16 +166,12 @@ impl Recovery<'_> {
     async fn sync_indexes(&self, segment: &Arc<Segment>) -> Result<(), OpenError> {
         let mut running = Vec::new();
         for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
-            let file = segment.open(kind).await;
-            let file = file.map_err(|error| self.fail("opening", &segment.path(kind), &error))?;
-            running.push((kind, file.sync_data()));
-        }
-        for (kind, completion) in running {
-            let synced = completion.await;
             let path = segment.path(kind);
-            synced.map_err(|error| self.shared.directory.fail("syncing", &path, &error))?;
+            let file = segment.open(kind).await;
+            let file = file.map_err(|error| self.fail("opening", &path, &error))?;
+            running.push((path, file.sync_data()));
         }
-        Ok(())
+        Ok(self.shared.end_syncs(running).await?)
     }
 }
 

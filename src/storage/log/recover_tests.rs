@@ -6,7 +6,7 @@ use types::Offset;
 
 use super::{Recovered, truncate_fenced};
 use crate::testing::*;
-use crate::{AbortedTransaction, CleanupPolicy, FileKind, Log, LogConfig, OpenError};
+use crate::{AbortedTransaction, CleanupPolicy, FileKind, Log, LogConfig, LogDirectory, OpenError};
 
 /// What is done to the files of a stopped log. Each of its segments but the last holds the same number of batches.
 #[derive(Clone, Copy, Debug)]
@@ -160,14 +160,19 @@ impl Home {
     }
 }
 
-async fn run(proven: Offset, was_clean: bool, damage: Damage, expected: &Expected) {
-    let home = Home::new().await;
+/// A directory with a log of 40 batches, 80 records, that was closed.
+async fn stopped(home: &Home, config: LogConfig) -> LogDirectory {
     let (directory, _) = home.open().await;
-    let mut log = create(&directory, config()).await;
+    let mut log = create(&directory, config).await;
     fill(&mut log, 40).await;
     let finished = log.begin_close().await;
     log.finish(finished).expect("closing");
-    drop(log);
+    directory
+}
+
+async fn run(proven: Offset, was_clean: bool, damage: Damage, expected: &Expected) {
+    let home = Home::new().await;
+    let directory = stopped(&home, config()).await;
     directory.recovery_points().set(&orders(), proven);
     home.apply(damage).await;
     let opened = Log::open(&directory, &orders(), config(), was_clean, at(0)).await;
@@ -248,12 +253,7 @@ fn recovery_by_the_proven_offset() {
 fn wrong_entries_in_the_middle_of_an_index_mislead_no_reader() {
     block_on(async {
         let home = Home::new().await;
-        let (directory, _) = home.open().await;
-        let mut log = create(&directory, config()).await;
-        fill(&mut log, 40).await;
-        let finished = log.begin_close().await;
-        log.finish(finished).expect("closing");
-        drop(log);
+        let directory = stopped(&home, config()).await;
         let (log, recovered) = Log::open(&directory, &orders(), config(), true, at(0))
             .await
             .expect("opening");
@@ -380,12 +380,7 @@ fn only_the_cleaner_of_kafka_leaves_holes() {
         };
         for (compact, has_run, end) in [(true, true, 80), (true, false, 34), (false, true, 34)] {
             let home = Home::new().await;
-            let (directory, _) = home.open().await;
-            let mut log = create(&directory, compacted(compact)).await;
-            fill(&mut log, 40).await;
-            let finished = log.begin_close().await;
-            log.finish(finished).expect("closing");
-            drop((log, directory));
+            drop(stopped(&home, compacted(compact)).await);
             let checkpoint = home.path.join("cleaner-offset-checkpoint");
             if has_run {
                 let mode = runtime::disk::OpenMode::CreateNew;
@@ -415,12 +410,7 @@ fn below_the_log_start_any_segment_may_be_gone() {
     block_on(async {
         for (log_start, is_served) in [(36, true), (40, true), (35, false)] {
             let home = Home::new().await;
-            let (directory, _) = home.open().await;
-            let mut log = create(&directory, config()).await;
-            fill(&mut log, 40).await;
-            let finished = log.begin_close().await;
-            log.finish(finished).expect("closing");
-            drop(log);
+            let directory = stopped(&home, config()).await;
             // A loss of power may keep the name that the second segment lost, and give the first one its own back.
             directory.log_starts().set(&orders(), log_start);
             directory.recovery_points().set(&orders(), 20);
