@@ -251,16 +251,24 @@ fn run_tests(mut command: Command) -> Result<Outcome> {
     let mut child = command.spawn().context("cargo test")?;
     let output = child.stdout.take().context("the output is piped")?;
     let mut outcome = Outcome::default();
+    let mut failed: Vec<String> = Vec::new();
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
         add_closing_line(&mut outcome, &line);
+        failed.extend(failed_test(&line).map(str::to_owned));
     }
+    outcome.note = failed.join("; ");
     if !child.wait()?.success() && outcome.failed == 0 {
         outcome.failed = 1;
         "cargo test failed before a test did".clone_into(&mut outcome.note);
     }
     Ok(outcome)
+}
+
+/// The name in `test NAME ... FAILED`.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// Adds `test result: ok. 3 passed; 0 failed; 1 ignored; ..`; an ignored test is a skipped one.
@@ -316,17 +324,18 @@ fn client(suite: &clients::Suite, root: &Path) -> Result<Outcome> {
         return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
     }
     let verdict = clients::run_for_test(suite, root)?;
+    let mut notes = verdict.complaints.clone();
+    if verdict.known_misses > 0 {
+        let (misses, name) = (verdict.known_misses, suite.name);
+        notes.push(format!(
+            "{misses} known misses, see tests/clients/{name}/FINDINGS.md"
+        ));
+    }
     Ok(Outcome {
         passed: verdict.passed,
-        failed: verdict.complaints(),
+        failed: verdict.complaints.len(),
         skipped: 0,
-        note: match verdict.known_misses {
-            0 => String::new(),
-            misses => format!(
-                "{misses} known misses, see tests/clients/{}/FINDINGS.md",
-                suite.name
-            ),
-        },
+        note: notes.join("; "),
     })
 }
 
@@ -387,6 +396,18 @@ mod tests {
                 note: String::new(),
             };
             assert_eq!(outcome, wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        let table = [
+            ("test log::it_reads ... FAILED", Some("log::it_reads")),
+            ("test log::it_reads ... ok", None),
+            ("test result: FAILED. 0 passed; 1 failed", None),
+        ];
+        for (line, name) in table {
+            assert_eq!(failed_test(line), name, "{line}");
         }
     }
 }

@@ -58,8 +58,9 @@ pub struct Verdict {
     pub passed: usize,
     /// Checks that did not pass, and whose reason is written down.
     pub known_misses: usize,
+    /// What has to be done, a line each.
+    pub complaints: Vec<String>,
     new: Vec<String>,
-    complaints: Vec<String>,
 }
 
 impl Verdict {
@@ -115,11 +116,6 @@ impl Verdict {
             verdict.complain("no check passed");
         }
         verdict
-    }
-
-    /// How many things have to be done.
-    pub fn complaints(&self) -> usize {
-        self.complaints.len()
     }
 
     /// Notes something that has to be done.

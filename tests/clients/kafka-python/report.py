@@ -3,7 +3,6 @@
 import os
 
 worst = {}
-again = set()
 out = os.fdopen(3, "w")
 
 
@@ -17,14 +16,8 @@ def reason(report):
 
 def pytest_runtest_logreport(report):
     name = report.nodeid.replace(" ", "_").removeprefix("test/integration/")
-    if report.outcome == "rerun":
-        again.add(name)
     if report.failed or (report.skipped and name not in worst):
         worst.setdefault(name, ("FAIL" if report.failed else "skip", reason(report)))
-    if report.when == "teardown" and name in again:
-        # This attempt failed and another one follows.
-        again.discard(name)
-        worst.pop(name, None)
-    elif report.when == "teardown":
+    if report.when == "teardown":
         word, why = worst.get(name, ("ok", ""))
         print(f"{word} {name} {why}".rstrip(), file=out, flush=True)
