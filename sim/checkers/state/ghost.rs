@@ -132,10 +132,15 @@ impl Ghost {
         around.map(|(_, batch)| *batch)
     }
 
+    /// Where what is lost from `end` on begins. A log that lost all above a log start inside of a batch begins anew
+    /// there: the rest of the batch is lost, too.
+    fn lost_from(&self, end: Offset) -> Offset {
+        self.around(end).map_or(end, |batch| batch.base_offset)
+    }
+
     /// Takes back everything from `end` on; gives the base offsets of acknowledged batches among it.
     pub fn cut(&mut self, end: Offset) -> Vec<Offset> {
-        // A log that lost all above a log start inside of a batch begins anew there: the rest of the batch is gone, too.
-        let from = self.around(end).map_or(end, |batch| batch.base_offset);
+        let from = self.lost_from(end);
         let gone = self.log.split_off(&from);
         self.sent.split_off(&from);
         self.assigned_end = self.assigned_end.min(end);
@@ -151,8 +156,9 @@ impl Ghost {
     pub fn withdraw(&mut self, end: Offset) {
         self.canon_end = self.canon_end.min(end);
         self.exposed_end = self.exposed_end.min(end);
-        self.acked.split_off(&end);
-        let concerned = self.log.range(end..).map(|(_, batch)| batch.producer_id);
+        let from = self.lost_from(end);
+        self.acked.split_off(&from);
+        let concerned = self.log.range(from..).map(|(_, batch)| batch.producer_id);
         self.replay(concerned.collect());
     }
 

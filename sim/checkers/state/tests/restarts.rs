@@ -64,6 +64,30 @@ fn a_restart_may_begin_inside_of_a_batch() {
             "",
         ),
         (
+            "a log start inside of an acknowledged batch that was never flushed and is lost",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 5);
+                told.acknowledge(Acks::All, batch(5, 9), 5);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(5), 7);
+            },
+            "",
+        ),
+        (
+            "a log start inside of an acknowledged batch that was flushed and is lost",
+            |told| {
+                told.append(batch(0, 4));
+                told.append(batch(5, 9));
+                told.write(10, 10);
+                told.acknowledge(Acks::All, batch(5, 9), 5);
+                told.step(|seen| seen.log_start = 7);
+                told.restart(Death::Power, Some(10), 7);
+            },
+            "S12 S13",
+        ),
+        (
             "a log start inside of a batch that was lost: its producer goes back to the one before",
             |told| {
                 told.append(numbered(0, 4, 0));
