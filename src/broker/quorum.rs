@@ -65,9 +65,6 @@ pub enum QuorumFailure {
     /// The log cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A small file cannot be read or written.
-    #[error(transparent)]
-    File(#[from] std::io::Error),
     /// The log holds what cannot be replayed.
     #[error("offset {offset} of the metadata log: {reason}")]
     Replay {
@@ -238,7 +235,7 @@ impl<P: Publisher> QuorumDriver<P> {
     async fn carry_out(&mut self, action: Action) -> Result<Option<Input>, QuorumFailure> {
         match action {
             Action::PersistState(state) => {
-                self.write_quorum_state(&state).await?;
+                self.files.write_quorum_state(&state).await?;
                 return Ok(Some(Input::StatePersisted(state)));
             }
             Action::AppendControl {
@@ -300,15 +297,6 @@ impl<P: Publisher> QuorumDriver<P> {
             Action::Note(note) => tracing::trace!(figures = ?note.figures, "{}", note.what),
         }
         Ok(None)
-    }
-
-    async fn write_quorum_state(&self, state: &raft::QuorumState) -> Result<(), QuorumFailure> {
-        let mut written = self.files.write_quorum_state(state).await;
-        let is_full = |error: &std::io::Error| error.kind() == std::io::ErrorKind::StorageFull;
-        if written.as_ref().is_err_and(is_full) && self.log.directory().release_reserve().await {
-            written = self.files.write_quorum_state(state).await;
-        }
-        Ok(written?)
     }
 
     async fn append(&mut self, batch: AppendBatch) -> Result<Input, QuorumFailure> {
@@ -440,10 +428,12 @@ impl<P: Publisher> QuorumDriver<P> {
                 }
                 Ok(Input::SnapshotWritten(id))
             }
-            Err(error) => {
+            Err(error @ WriteError::NoSpace(_)) => {
                 tracing::error!(%id, %error, "a metadata snapshot could not be written");
                 Ok(Input::SnapshotFailed(id))
             }
+            // Its name may be there without being durable, and no later sync would make it so.
+            Err(error) => Err(error.into()),
         }
     }
 

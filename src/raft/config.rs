@@ -53,7 +53,7 @@ pub enum StartError {
     /// There are more voters, which this version cannot talk to.
     #[error("there are {0} voters: only a quorum of one is served")]
     SeveralVoters(usize),
-    /// The log starts where no snapshot ends.
-    #[error("the metadata log starts at {0}, and no snapshot ends there")]
+    /// No snapshot holds everything below the start of the log.
+    #[error("the metadata log starts at {0}, and no snapshot that can be read ends there or later")]
     SnapshotMissing(Offset),
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use types::{LeaderEpoch, LogOffsets, Mono, NodeId, Now, Offset};
 
 use crate::progress::Progress;
-use crate::snapshots::Snapshots;
+use crate::snapshots::{Snapshots, holds_all_below};
 use crate::{
     Action, Actions, Input, ProposeError, QuorumConfig, QuorumState, QuorumView, RecoveredQuorum,
     ReplicaStatus, RoleView, SnapshotId, StartError, VoterHistory, VoterSet,
@@ -90,11 +90,7 @@ impl Quorum {
             flushed_end,
             ..
         } = recovered;
-        let starts_at_snapshot = recovered
-            .snapshots
-            .iter()
-            .any(|snapshot| snapshot.end_offset == log_start);
-        if log_start > 0 && !starts_at_snapshot {
+        if log_start > 0 && !holds_all_below(&recovered.snapshots, log_start) {
             return Err(StartError::SnapshotMissing(log_start));
         }
         let log = LogOffsets::recovered(log_start, log_end, flushed_end, recovered.generation);
@@ -216,15 +212,9 @@ impl Quorum {
             );
             end = batch.end_offset;
         }
-        let has_snapshot = |at| {
-            self.snapshots
-                .durable()
-                .iter()
-                .any(|id| id.end_offset == at)
-        };
         assert!(
-            start == 0 || has_snapshot(start),
-            "no snapshot ends at the log's start {start}"
+            start == 0 || holds_all_below(self.snapshots.durable(), start),
+            "no snapshot holds everything below the log's start {start}"
         );
         assert!(self.voters.latest().is_some(), "no voters are known");
     }

@@ -54,6 +54,13 @@ impl FromStr for SnapshotId {
     }
 }
 
+/// Whether one of `snapshots` holds everything below `log_start`, so that the log continues it.
+///
+/// It need not end there: the one that did may have been lost with the disk's cache, and a newer one serves as well.
+pub(crate) fn holds_all_below(snapshots: &[SnapshotId], log_start: Offset) -> bool {
+    snapshots.iter().any(|id| id.end_offset >= log_start)
+}
+
 /// When the next snapshot is due, and which ones are kept: the newest two, so that one which turns out unreadable is not the
 /// only one. The log begins at the end of the older.
 #[derive(Clone, Debug)]

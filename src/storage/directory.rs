@@ -320,7 +320,7 @@ impl LogDirectory {
     }
 
     /// What an error of a write means: a full disk refuses, anything else closes the directory.
-    pub(crate) fn write_error(
+    pub fn write_error(
         &self,
         operation: &'static str,
         path: &Path,

@@ -280,5 +280,10 @@ pub async fn replace_file(disk: &Disk, path: &Path, content: Bytes) -> io::Resul
         file.sync_data().await?;
     }
     disk.rename(&temporary, path).await?;
-    disk.sync_dir(path.parent().unwrap_or(Path::new("."))).await
+    let synced = disk.sync_dir(path.parent().unwrap_or(Path::new("."))).await;
+    synced.map_err(|error| match error.kind() {
+        // The new name is there, only not durable: that is no refusal which leaves everything as it was.
+        io::ErrorKind::StorageFull => io::Error::other(error),
+        _ => error,
+    })
 }

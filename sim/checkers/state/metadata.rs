@@ -33,7 +33,7 @@ impl State {
     pub(super) fn quorum(&mut self, seen: &QuorumSeen) {
         let object = format!("quorum of node {}", seen.node);
         let start = seen.log_start;
-        let has_snapshot = start == 0 || seen.snapshots.contains(&start);
+        let has_snapshot = start == 0 || seen.snapshots.iter().any(|&end| end >= start);
         self.demand(has_snapshot, CheckerId::S27, &object, || {
             format!(
                 "the log starts at {start}, snapshots end at {:?}",

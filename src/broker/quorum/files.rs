@@ -8,6 +8,7 @@ use controller::MetadataRecord;
 use protocol::records::{Batch, BatchBuilder};
 use raft::{ControlRecord, QuorumState, SnapshotId, VoterSet};
 use runtime::disk::Disk;
+use storage::{LogDirectory, WriteError};
 use types::{LeaderEpoch, Limits, Offset};
 
 /// Metadata records in one batch of a snapshot.
@@ -33,15 +34,15 @@ pub enum FormatError {
 
 /// The files in the metadata log's folder.
 pub(super) struct MetadataFiles {
-    disk: Disk,
+    directory: LogDirectory,
     folder: PathBuf,
     limits: Limits,
 }
 
 impl MetadataFiles {
-    pub fn new(disk: Disk, folder: PathBuf, limits: Limits) -> MetadataFiles {
+    pub fn new(directory: LogDirectory, folder: PathBuf, limits: Limits) -> MetadataFiles {
         MetadataFiles {
-            disk,
+            directory,
             folder,
             limits,
         }
@@ -51,9 +52,13 @@ impl MetadataFiles {
         &self.limits
     }
 
+    fn disk(&self) -> &Disk {
+        self.directory.disk()
+    }
+
     pub async fn read_quorum_state(&self) -> io::Result<QuorumState> {
         let path = self.folder.join(QUORUM_STATE);
-        match self.disk.read_file(&path).await {
+        match self.disk().read_file(&path).await {
             Ok(content) => QuorumState::decode(&content)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(QuorumState::INITIAL),
@@ -61,14 +66,20 @@ impl MetadataFiles {
         }
     }
 
-    pub async fn write_quorum_state(&self, state: &QuorumState) -> io::Result<()> {
-        let path = self.folder.join(QUORUM_STATE);
-        storage::replace_file(&self.disk, &path, Bytes::from(state.encode())).await
+    /// Written durably, also on a full disk as long as space is reserved.
+    pub async fn write_quorum_state(&self, state: &QuorumState) -> Result<(), WriteError> {
+        let content = Bytes::from(state.encode());
+        let mut written = self.replace(QUORUM_STATE, content.clone()).await;
+        if matches!(written, Err(WriteError::NoSpace(_))) && self.directory.release_reserve().await
+        {
+            written = self.replace(QUORUM_STATE, content).await;
+        }
+        written
     }
 
     /// The snapshots that are there, oldest first.
     pub async fn list_snapshots(&self) -> io::Result<Vec<SnapshotId>> {
-        let entries = self.disk.list_dir(&self.folder).await?;
+        let entries = self.disk().list_dir(&self.folder).await?;
         let mut ids: Vec<SnapshotId> = entries
             .iter()
             .filter_map(|entry| entry.name.parse().ok())
@@ -78,22 +89,32 @@ impl MetadataFiles {
     }
 
     pub async fn read_snapshot(&self, id: SnapshotId) -> io::Result<Bytes> {
-        self.disk.read_file(self.folder.join(id.to_string())).await
+        self.disk()
+            .read_file(self.folder.join(id.to_string()))
+            .await
     }
 
-    pub async fn write_snapshot(&self, id: SnapshotId, content: Bytes) -> io::Result<()> {
-        storage::replace_file(&self.disk, &self.folder.join(id.to_string()), content).await
+    pub async fn write_snapshot(&self, id: SnapshotId, content: Bytes) -> Result<(), WriteError> {
+        self.replace(&id.to_string(), content).await
     }
 
-    pub async fn delete_snapshots_before(&self, end_offset: Offset) -> io::Result<()> {
-        for id in self.list_snapshots().await? {
+    pub async fn delete_snapshots_before(&self, end_offset: Offset) -> Result<(), WriteError> {
+        let failed = |error| self.directory.write_error("listing", &self.folder, &error);
+        for id in self.list_snapshots().await.map_err(failed)? {
             if id.end_offset < end_offset {
-                self.disk
-                    .remove_file(self.folder.join(id.to_string()))
-                    .await?;
+                let path = self.folder.join(id.to_string());
+                let removed = self.disk().remove_file(&path).await;
+                removed.map_err(|error| self.directory.write_error("removing", &path, &error))?;
             }
         }
         Ok(())
+    }
+
+    /// Replaces one of the files durably; what fails for another reason than a full disk closes the directory.
+    async fn replace(&self, name: &str, content: Bytes) -> Result<(), WriteError> {
+        let path = self.folder.join(name);
+        let written = storage::replace_file(self.disk(), &path, content).await;
+        written.map_err(|error| self.directory.write_error("writing", &path, &error))
     }
 }
 

@@ -9,7 +9,7 @@ use raft::{
     ControlRecord, Quorum, QuorumConfig, RecoveredQuorum, SnapshotId, VoterHistory, VoterKey,
 };
 use runtime::Clock;
-use storage::{Log, LogConfig, LogDirectory, PartitionName};
+use storage::{Log, LogConfig, LogDirectory, PartitionName, WriteError};
 use types::{Limits, Offset, Prng};
 
 use super::files::{METADATA_FOLDER, MetadataFiles};
@@ -77,9 +77,9 @@ impl<P: Publisher> QuorumDriver<P> {
     ) -> Result<QuorumDriver<P>, RecoverQuorumError> {
         let limits = config.limits.clone();
         let folder = directory.path().join(METADATA_FOLDER);
-        let files = MetadataFiles::new(directory.disk().clone(), folder, limits.clone());
+        let files = MetadataFiles::new(directory.clone(), folder, limits.clone());
         let log = open_log(directory, was_clean, &limits, &clock).await?;
-        let (snapshot, snapshots) = newest_snapshot(&files).await?;
+        let (snapshot, snapshots) = newest_snapshot(&files, was_clean).await?;
         let (voters, kraft_version, bytes_after_snapshot, last_epoch) =
             scan_control(&log, &snapshot).await?;
         let recovered = RecoveredQuorum {
@@ -149,13 +149,23 @@ async fn open_log(
 }
 
 /// The newest snapshot that can be read, and the ids of all that are as old or older.
+///
+/// After an unclean stop it is written once more: a sync of its directory may have failed, and then the system shows a
+/// name that the disk never got and that no later sync writes.
 async fn newest_snapshot(
     files: &MetadataFiles,
+    was_clean: bool,
 ) -> Result<(Snapshot, Vec<SnapshotId>), RecoverQuorumError> {
     let mut ids = files.list_snapshots().await?;
     while let Some(&id) = ids.last() {
-        match read_snapshot(id, files.read_snapshot(id).await?) {
-            Ok(snapshot) => return Ok((snapshot, ids)),
+        let content = files.read_snapshot(id).await?;
+        match read_snapshot(id, content.clone()) {
+            Ok(snapshot) => {
+                if !was_clean {
+                    write_again(files, id, content).await?;
+                }
+                return Ok((snapshot, ids));
+            }
             Err(reason) if ids.len() == 1 => {
                 return Err(RecoverQuorumError::Snapshot { id, reason });
             }
@@ -166,6 +176,20 @@ async fn newest_snapshot(
         }
     }
     Err(RecoverQuorumError::NotFormatted)
+}
+
+async fn write_again(
+    files: &MetadataFiles,
+    id: SnapshotId,
+    content: Bytes,
+) -> Result<(), RecoverQuorumError> {
+    match files.write_snapshot(id, content).await {
+        Err(error @ WriteError::NoSpace(_)) => {
+            tracing::warn!(%id, %error, "a metadata snapshot is used although it may not be durable");
+            Ok(())
+        }
+        written => Ok(written?),
+    }
 }
 
 fn read_snapshot(id: SnapshotId, content: Bytes) -> Result<Snapshot, String> {

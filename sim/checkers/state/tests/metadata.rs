@@ -26,6 +26,11 @@ fn metadata_is_what_its_log_says() {
             "",
         ),
         (
+            "the snapshot at the log's start was lost, a newer one is there",
+            |told| told.quorum(5, &[7], 8),
+            "",
+        ),
+        (
             "metadata that is not committed",
             |told| {
                 told.quorum(0, &[], 5);
@@ -57,8 +62,8 @@ fn metadata_is_what_its_log_says() {
             "S28",
         ),
         (
-            "the log starts where no snapshot ends",
-            |told| told.quorum(5, &[4, 6], 7),
+            "the log starts behind every snapshot",
+            |told| told.quorum(5, &[3, 4], 7),
             "S27",
         ),
         (
