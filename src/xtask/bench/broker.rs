@@ -5,6 +5,7 @@ use super::rdkafka::said;
 use crate::clients;
 use crate::syscalls::wire::{self, Client, Request};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
@@ -302,6 +303,21 @@ impl Broker {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Deletes what a run that failed has left, lest it fill the disk.
+    pub fn clear(&self, prefix: &str) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for entry in std::fs::read_dir(self.logs())? {
+            let folder = entry?.file_name().to_string_lossy().into_owned();
+            if let Some((name, partition)) = folder.rsplit_once('-')
+                && name.starts_with(prefix)
+                && partition.parse::<u32>().is_ok()
+            {
+                names.insert(name.to_owned());
+            }
+        }
+        names.iter().try_for_each(|name| self.delete_topic(name))
     }
 
     /// Gives Kafka so many threads for requests while it runs.

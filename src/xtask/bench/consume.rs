@@ -2,7 +2,7 @@
 
 use super::cell::{Class, Client, Consume};
 use super::lab::{Lab, put_memory};
-use super::load::{finish, start};
+use super::load::{finish, finish_all, start};
 use super::memory;
 use super::plan::Mode;
 use super::result::{Figures, Noise, metric};
@@ -54,8 +54,7 @@ impl Lab {
                 running.push(start(&mut command)?);
             }
             let mut all = Vec::new();
-            for child in running {
-                let said = finish(child)?;
+            for said in finish_all(running)? {
                 all.push(match consume.client {
                     Client::Java => tools::consumer_performance(&said)?,
                     _ => tools::perf(&said, &[])?,
@@ -135,8 +134,9 @@ impl Lab {
         let first = self.snapshot(pid)?;
         let mut reader = self.consumer(Client::Ours, address, &cold, records)?;
         let reader = start(&mut reader)?;
-        let during = self.beside(address, &hot)?;
+        let during = self.beside(address, &hot);
         let read = tools::perf(&finish(reader)?, &[])?;
+        let during = during?;
         let spent = self.snapshot(pid)?.since(&first);
         ensure!(read.records >= records as f64, "records are missing");
         let mut figures = Figures::new();

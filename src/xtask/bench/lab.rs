@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+/// What every topic's name begins with.
+const TOPIC: &str = "bench";
 /// Seconds of one part of driving a broker warm, so that its topic does not fill the disk.
 const WARM_PART_SECONDS: u64 = 15;
 
@@ -112,7 +114,7 @@ impl Lab {
     /// A name that no topic had before.
     pub fn topic(&mut self) -> String {
         self.topics += 1;
-        format!("bench{}", self.topics)
+        format!("{TOPIC}{}", self.topics)
     }
 
     /// The broker that a side of a cell means.
@@ -277,11 +279,18 @@ impl Lab {
         Ok((done, figures, spent.noise(before)))
     }
 
-    /// After a failure: every broker that still runs stands still.
+    /// After a failure: what it left goes, and every broker that still runs stands still.
     fn calm(&mut self) {
-        for broker in &self.brokers {
-            if broker.pause().is_err() {
-                eprintln!("{} is gone: {}", broker.kind().name(), broker.log_tail());
+        for broker in &mut self.brokers {
+            let cleared = (broker.resume())
+                .and_then(|()| broker.clear(TOPIC))
+                .and_then(|()| broker.pause());
+            if let Err(error) = cleared {
+                let name = broker.kind().name();
+                eprintln!(
+                    "{name} is not fit to go on: {error:#}; {}",
+                    broker.log_tail()
+                );
             }
         }
     }

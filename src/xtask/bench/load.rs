@@ -213,8 +213,8 @@ impl Tools {
             running.push(start(&mut command)?);
         }
         let mut all = Vec::new();
-        for child in running {
-            all.push(tools::rdkafka_produce(&finish(child)?, load.size_bytes)?);
+        for said in finish_all(running)? {
+            all.push(tools::rdkafka_produce(&said, load.size_bytes)?);
         }
         let told = tools::together(&all);
         let records = told.records;
@@ -282,6 +282,12 @@ pub fn finish(child: Child) -> Result<String> {
         tools::tail(&format!("{text}{errors}"))
     );
     Ok(text)
+}
+
+/// Waits for clients that run side by side, for all of them even if one fails.
+pub fn finish_all(children: Vec<Child>) -> Result<Vec<String>> {
+    let all: Vec<Result<String>> = children.into_iter().map(finish).collect();
+    all.into_iter().collect()
 }
 
 /// The figures of a load.
