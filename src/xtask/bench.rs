@@ -283,11 +283,14 @@ fn machine(folder: &Path) -> Result<Machine> {
         let said = rdkafka::said(command)?;
         Ok(said.lines().last().unwrap_or_default().trim().to_owned())
     };
+    // What follows the version names its builder.
+    let kernel = first(Command::new("uname").arg("-sr"))?;
+    let kernel = kernel.split('-').next().unwrap_or_default().to_owned();
     Ok(Machine {
         processor: name.map_or("unknown", |(_, name)| name).to_owned(),
         processors: std::thread::available_parallelism()?.get(),
         memory_gib: proc::memory("MemTotal")? as f64 / f64::from(1 << 30),
-        kernel: first(Command::new("uname").arg("-sr"))?,
+        kernel,
         file_system: first(Command::new("df").arg("--output=fstype").arg(folder))?,
     })
 }
