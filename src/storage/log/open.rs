@@ -78,13 +78,10 @@ impl Log {
         directory.check()?;
         let shared = shared(directory, name);
         // What a deleted partition of this name had reached must not be believed of this one.
-        for checkpoint in [directory.recovery_points(), directory.log_starts()] {
-            if checkpoint.get(name).is_some() && !types::planted!(CheckpointsOutliveTopic) {
-                checkpoint.remove(name);
-                directory.persist(checkpoint).await?;
-            }
+        let is_known = directory.recovery_points().get(name).is_some();
+        if !is_known || !types::planted!(CheckpointsOutliveTopic) {
+            directory.forget_offsets(name).await?;
         }
-        directory.high_watermarks().remove(name);
         directory.note_created(&shared.path);
         let path = shared.path.join(PARTITION_METADATA);
         let disk = shared.disk();
