@@ -246,6 +246,8 @@ pub struct CoordinatorSeen {
     pub leader_epoch: LeaderEpoch,
     /// Whether it serves: it leads and has loaded all.
     pub is_serving: bool,
+    /// Whether all that it has decided is in its log and in its memory.
+    pub is_settled: bool,
     /// Groups that changed, or all of them.
     pub groups: Vec<GroupSeen>,
 }
