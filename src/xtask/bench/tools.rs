@@ -57,6 +57,8 @@ pub fn producer_performance(text: &str, size_bytes: usize, names: Names) -> Resu
         .rev()
         .find(|line| line.contains("ms 99.9th"))
         .with_context(|| format!("ProducerPerformance gave no summary: {}", tail(text)))?;
+    // With records to warm up by it has two summaries; the last one is of the others.
+    let line = &line.replace(" steady state", "");
     let records = before(line, " records sent").context("records")?;
     let rate = before(line, " records/sec").context("records a second")?;
     let mut times = Vec::new();
@@ -179,6 +181,9 @@ mod tests {
             told.times,
             [("p50 ms", 24.0), ("p99 ms", 90.0), ("p99.9 ms", 120.0)]
         );
+        let steady = text.replace("200000 records", "180000 steady state records");
+        let told = producer_performance(&format!("{text}{steady}"), 1024, NAMES);
+        assert_eq!(told.expect("a summary").records, 180_000.0);
         assert!(producer_performance("Exception", 1, NAMES).is_err());
     }
 
