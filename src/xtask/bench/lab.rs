@@ -165,9 +165,9 @@ impl Lab {
             "w4" => THREADS_FLUSHED,
             _ => THREADS,
         })?;
-        let rate = match &cell.work {
+        let rates = match &cell.work {
             Work::Load(load) => self.trial(cell, load)?,
-            _ => 0.0,
+            _ => [0.0; 2],
         };
         let mut pairs = 0;
         loop {
@@ -185,7 +185,7 @@ impl Lab {
             pairs += 1;
             for side in order(pairs).into_iter().skip(2 * (pairs - 1)) {
                 let side = if self.has_peer(cell) { side } else { Side::A };
-                let (figures, noise) = self.run(cell, side, rate)?;
+                let (figures, noise) = self.run(cell, side, rates)?;
                 table::progress(cell, side, pairs, &figures);
                 result.runs.push(Run {
                     side,
@@ -196,12 +196,12 @@ impl Lab {
         }
     }
 
-    fn run(&mut self, cell: &Cell, side: Side, rate: f64) -> Result<(Figures, Noise)> {
+    fn run(&mut self, cell: &Cell, side: Side, rates: [f64; 2]) -> Result<(Figures, Noise)> {
         let index = self.index(cell, side);
         match &cell.work {
             Work::Load(load) => {
                 let load = sided(cell, side, load);
-                let amount = self.amount(cell, &load, rate);
+                let amount = self.amount(cell, &load, side, rates);
                 let (_, figures, noise) = self.load(index, &load, amount)?;
                 Ok((figures, noise))
             }
@@ -214,45 +214,42 @@ impl Lab {
         }
     }
 
-    /// Records a second of the faster side, from a short run of each that is not counted.
-    fn trial(&mut self, cell: &Cell, load: &Load) -> Result<f64> {
+    /// Records a second of A and B, from a short run of each that is not counted.
+    fn trial(&mut self, cell: &Cell, load: &Load) -> Result<[f64; 2]> {
         self.tools.check(load.client)?;
-        let sides: &[Side] = match self.has_peer(cell) {
-            true => &[Side::A, Side::B],
-            false => &[Side::A],
-        };
         let seconds = self.mode.trial_seconds();
-        let mut fastest = 0.0_f64;
-        for side in sides {
-            let load = sided(cell, *side, load);
+        let mut rates = [0.0; 2];
+        for side in [Side::A, Side::B] {
+            if side == Side::B && !self.has_peer(cell) {
+                break;
+            }
+            let load = sided(cell, side, load);
             let amount = Amount {
                 seconds,
                 records: (load.guess() * seconds as f64) as u64,
             };
-            let (done, ..) = self.load(self.index(cell, *side), &load, amount)?;
-            fastest = fastest.max(done.told.records / done.told.seconds.max(1e-9));
+            let (done, ..) = self.load(self.index(cell, side), &load, amount)?;
+            rates[side as usize] = done.told.records / done.told.seconds.max(1e-9);
         }
-        Ok(fastest)
+        Ok(rates)
     }
 
-    /// How much a run sends, so that the faster side takes as long as a run shall.
-    fn amount(&self, cell: &Cell, load: &Load, rate: f64) -> Amount {
+    /// How much a run sends: clients that are told a count get one that keeps the faster side busy for a run's time.
+    fn amount(&self, cell: &Cell, load: &Load, side: Side, rates: [f64; 2]) -> Amount {
         let size = load.size_bytes as f64;
-        let bytes_min = match cell.name.starts_with("w4-bulk") {
-            true => self.mode.flushed_gigabytes() as f64 * 1.1e9,
-            false => 0.0,
-        };
-        let wanted = self.mode.run_seconds() as f64;
-        let rate = rate.max(1.0);
-        let seconds = wanted.max(bytes_min / (rate * size));
-        let seconds = match load.rate {
-            // What is sent at a rate never fills the disk.
-            0 => seconds.min(self.mode.bytes_max() / (rate * size)),
-            _ => seconds,
-        };
+        let fastest = rates[0].max(rates[1]).max(1.0);
+        let mut seconds = self.mode.run_seconds() as f64;
+        // What is sent at a rate never fills the disk.
+        if load.rate == 0 {
+            seconds = seconds.min(self.mode.bytes_max() / (fastest * size));
+        }
+        if cell.name.starts_with("w4-bulk") {
+            let bytes_min = self.mode.flushed_gigabytes() as f64 * 1.1e9;
+            seconds = seconds.max(bytes_min / (rates[side as usize].max(1.0) * size));
+        }
         Amount {
             seconds: (seconds.ceil() as u64).max(1),
-            records: (rate * seconds) as u64,
+            records: (fastest * seconds) as u64,
         }
     }
 
