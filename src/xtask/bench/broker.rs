@@ -1,6 +1,7 @@
 //! A broker in a process of its own that can be stopped, continued, killed and started again.
 
 use super::cell::Class;
+use super::load::bound;
 use super::rdkafka::said;
 use crate::clients;
 use crate::syscalls::wire::{self, Client, Request};
@@ -107,11 +108,8 @@ impl Broker {
                 clients::kafka(root, address, folder, &settings, &java)?
             }
         };
-        let mut command: Vec<OsString> = Vec::new();
         // A broker that stands still does not notice that this program was interrupted: the kernel ends it.
-        if clients::absent(&[("setpriv", "--version")]).is_empty() {
-            command.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
-        }
+        let mut command: Vec<OsString> = bound("KILL").iter().map(OsString::from).collect();
         command.push(bare.get_program().to_owned());
         command.extend(bare.get_args().map(OsString::from));
         Ok(Broker {

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 /// Payloads in a file for ProducerPerformance.
 const PAYLOADS: usize = 1_000;
@@ -252,11 +253,23 @@ impl Tools {
     }
 }
 
-/// A command that is ended when it takes far too long.
+/// Words before a command that have the kernel send it a signal when this program ends; none where there is no `setpriv`.
+pub fn bound(signal: &'static str) -> Vec<&'static str> {
+    static HAS_SETPRIV: OnceLock<bool> = OnceLock::new();
+    let needs = [("setpriv", "--version")];
+    match HAS_SETPRIV.get_or_init(|| crate::clients::absent(&needs).is_empty()) {
+        true => vec!["setpriv", "--pdeathsig", signal, "--"],
+        false => Vec::new(),
+    }
+}
+
+/// A command that is ended when it takes far too long, and when this program ends: `timeout` hands SIGTERM on.
 fn limited(seconds: u64) -> Command {
-    let mut command = Command::new("timeout");
-    let limit = seconds * PATIENCE + 120;
-    command.args(["--kill-after=5", &limit.to_string()]);
+    let limit = (seconds * PATIENCE + 120).to_string();
+    let mut words = bound("TERM");
+    words.extend(["timeout", "--kill-after=5", &limit]);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     command
 }
 
