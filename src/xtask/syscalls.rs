@@ -292,7 +292,26 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
     kept
 }
 
+/// System calls that a request costs.
+pub struct Counts {
+    /// Of a Produce, one at a time.
+    pub alone: f64,
+    /// Of a Produce, with many in flight.
+    pub together: f64,
+    /// Of a Fetch of a mebibyte, one at a time.
+    pub read: f64,
+    /// Whether what is fetched is moved by the kernel.
+    is_moved: bool,
+}
+
 fn count(root: &Path) -> Result<bool> {
+    let counts = counts(root)?;
+    let is_few = counts.alone <= ALONE_MAX && counts.together <= TOGETHER_MAX;
+    Ok(is_few && counts.is_moved)
+}
+
+/// Counts, and prints what each count is made of.
+pub fn counts(root: &Path) -> Result<Counts> {
     let traced = Traced::start(root, None, "all", &[("offsets.topic.num.partitions", "1")])?;
     let marks = counted_story(traced.address)?;
     let text = traced.stop()?;
@@ -303,22 +322,29 @@ fn count(root: &Path) -> Result<bool> {
     let alone = calls(&lines, marks[0], marks[1])?;
     let together = calls(&lines, marks[2], marks[3])?;
     let reads = calls(&lines, marks[4], marks[5])?;
-    let alone_each = alone.len() as f64 / f64::from(COUNTED);
-    let together_each = together.len() as f64 / f64::from(COUNTED * WINDOW);
+    let each = |lines: &[&str], requests: i32| lines.len() as f64 / f64::from(requests);
+    let counts = Counts {
+        alone: each(alone, COUNTED),
+        together: each(together, COUNTED * WINDOW),
+        read: each(reads, READS),
+        is_moved: reads.iter().any(|call| call.contains("sendfile(")),
+    };
     println!(
-        "== one at a time: {alone_each:.2} calls a request (goal {ALONE_MAX}): {}",
+        "== one at a time: {:.2} calls a request (goal {ALONE_MAX}): {}",
+        counts.alone,
         by_name(alone, COUNTED)
     );
     println!(
-        "== {WINDOW} in flight: {together_each:.3} calls a request (goal {TOGETHER_MAX}): {}",
+        "== {WINDOW} in flight: {:.3} calls a request (goal {TOGETHER_MAX}): {}",
+        counts.together,
         by_name(together, COUNTED * WINDOW)
     );
     println!(
-        "== a mebibyte fetched at a time, by sendfile: {}",
+        "== a mebibyte fetched at a time, by sendfile: {:.2} calls: {}",
+        counts.read,
         by_name(reads, READS)
     );
-    let is_moved = reads.iter().any(|call| call.contains("sendfile("));
-    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX && is_moved)
+    Ok(counts)
 }
 
 /// Does what is counted, between marks that it gives.

@@ -5,7 +5,7 @@
 //! when its write to the page cache has, and no other thread has a part in it.
 //!
 //! Each scenario warms up, and then asks in windows of so many requests. [`gate_mark`] is called before and after each
-//! window: valgrind is told to count between the calls. Printed is, as JSON, what valgrind cannot see.
+//! window: valgrind is told to count between the calls. Printed is what valgrind cannot see, a [`Seen`] a line.
 //!
 //! `gate [WINDOWS [SCENARIO]]`: with a scenario, the others only warm up.
 #![allow(
@@ -23,7 +23,6 @@ use broker::server::response::Piece;
 use protocol::messages::{CreateTopicsRequest, FetchRequest, ProduceRequest};
 use protocol::records::validate::{ProducePolicy, validate_produce};
 use protocol::records::{BATCH_HEADER_BYTES, Compression, Scratch};
-use serde_json::{Value, json};
 use types::{Uuid, Wall};
 
 use requests::{FETCH_VERSION, PRODUCE_VERSION};
@@ -42,7 +41,10 @@ const RECORDS: usize = 1_000;
 /// A valgrind tool cuts its counts here. Told apart by its name, so it must stay a function with this name.
 #[unsafe(no_mangle)]
 #[inline(never)]
-#[allow(unsafe_code, reason = "a name that is not mangled is said to be unsafe")]
+#[allow(
+    unsafe_code,
+    reason = "a name that is not mangled is said to be unsafe"
+)]
 extern "C" fn gate_mark(moment: usize) {
     black_box(moment);
 }
@@ -63,6 +65,34 @@ impl Plan {
     }
 }
 
+/// What valgrind cannot see of a scenario. Medians are none without windows.
+struct Seen {
+    name: &'static str,
+    windows: usize,
+    /// Requests of a window, or records where batches are only validated.
+    units: usize,
+    /// Bytes of a request's record batches.
+    payload_bytes: usize,
+    /// What a request, or a batch, usually asks of the allocator.
+    allocations: Option<u64>,
+    /// Bytes a request that are given to system calls that write.
+    written_bytes: Option<u64>,
+}
+
+impl Seen {
+    fn print(&self) {
+        println!(
+            "{} {} {} {} {} {}",
+            self.name,
+            self.windows,
+            self.units,
+            self.payload_bytes,
+            self.allocations.unwrap_or(0),
+            self.written_bytes.unwrap_or(0),
+        );
+    }
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let windows = arguments.next().map(|text| text.parse().expect("a number"));
@@ -76,10 +106,10 @@ fn main() {
         node.stop().await;
         scenarios
     });
-    println!("{}", Value::from(scenarios));
+    scenarios.iter().for_each(Seen::print);
 }
 
-async fn story(mut connection: Connection, plan: Plan) -> Vec<Value> {
+async fn story(mut connection: Connection, plan: Plan) -> Vec<Seen> {
     let mut scenarios = Vec::new();
     for (name, count, value_bytes) in [
         ("produce_200_b", 1, 200),
@@ -104,10 +134,10 @@ async fn story(mut connection: Connection, plan: Plan) -> Vec<Value> {
 async fn measure(
     connection: &mut Connection,
     plan: &Plan,
-    name: &str,
+    name: &'static str,
     wire: &[u8],
     payload_bytes: usize,
-) -> Value {
+) -> Seen {
     for _ in 0..WARM_UP {
         connection.ask(wire).await;
     }
@@ -126,14 +156,14 @@ async fn measure(
         gate_mark(1);
         written_bytes.push((bytes_written() - before) / REQUESTS as u64);
     }
-    json!({
-        "name": name,
-        "windows": windows,
-        "units": REQUESTS,
-        "allocations": median(allocations),
-        "written_bytes": median(written_bytes),
-        "payload_bytes": payload_bytes,
-    })
+    Seen {
+        name,
+        windows,
+        units: REQUESTS,
+        payload_bytes,
+        allocations: median(allocations),
+        written_bytes: median(written_bytes),
+    }
 }
 
 fn median(mut values: Vec<u64>) -> Option<u64> {
@@ -165,10 +195,10 @@ fn now_ms(connection: &Connection) -> i64 {
 async fn produce(
     connection: &mut Connection,
     plan: &Plan,
-    name: &str,
+    name: &'static str,
     count: usize,
     value_bytes: usize,
-) -> Value {
+) -> Seen {
     let topic_id = create_topic(connection, name).await;
     let millis = now_ms(connection);
     let records = requests::batch(millis, Compression::None, count, value_bytes);
@@ -182,13 +212,20 @@ async fn produce(
 }
 
 /// Requests for the same place in a log of batches of 16 KiB: for as much as there is up to `bytes_max`, at least one.
-async fn fetch(connection: &mut Connection, plan: &Plan, name: &str, bytes_max: i32) -> Value {
+async fn fetch(
+    connection: &mut Connection,
+    plan: &Plan,
+    name: &'static str,
+    bytes_max: i32,
+) -> Seen {
     const BATCHES_HELD: usize = 256;
     const RECORDS_A_BATCH: usize = 16;
     let topic_id = create_topic(connection, name).await;
     let millis = now_ms(connection);
     let records = requests::batch(millis, Compression::None, RECORDS_A_BATCH, 1_000);
-    let payload_bytes = records.len().max(bytes_max as usize / records.len() * records.len());
+    let payload_bytes = records
+        .len()
+        .max(bytes_max as usize / records.len() * records.len());
     let wire = requests::produce(topic_id, records);
     for _ in 0..BATCHES_HELD {
         connection.ask(&wire).await;
@@ -207,7 +244,12 @@ async fn fetch(connection: &mut Connection, plan: &Plan, name: &str, bytes_max: 
 }
 
 /// Records of 100 bytes, as the handler of Produce has them checked.
-fn validate(connection: &Connection, plan: &Plan, name: &str, compression: Compression) -> Value {
+fn validate(
+    connection: &Connection,
+    plan: &Plan,
+    name: &'static str,
+    compression: Compression,
+) -> Seen {
     let millis = now_ms(connection);
     let image = connection.core.node.image();
     let policy: &ProducePolicy = &image.topic_config("produce_200_b").produce_policy;
@@ -231,12 +273,12 @@ fn validate(connection: &Connection, plan: &Plan, name: &str, compression: Compr
         }
         gate_mark(1);
     }
-    json!({
-        "name": name,
-        "windows": windows,
-        "units": BATCHES * RECORDS,
-        "allocations": median(allocations),
-        "written_bytes": 0,
-        "payload_bytes": payload_bytes,
-    })
+    Seen {
+        name,
+        windows,
+        units: BATCHES * RECORDS,
+        payload_bytes,
+        allocations: median(allocations),
+        written_bytes: None,
+    }
 }
