@@ -86,10 +86,11 @@ fn print(rows: &[Row]) {
 fn count(root: &Path) -> Result<Figures> {
     let mut figures = harness::count(root)?;
     let calls = syscalls::counts(root)?;
-    figures.extend([
-        ("produce_alone.system_calls".to_owned(), calls.alone),
-        ("produce_in_flight.system_calls".to_owned(), calls.together),
-        ("fetch_1_mib.system_calls".to_owned(), calls.read),
-    ]);
+    let calls = [
+        ("produce_200_b", calls.alone),
+        ("produce_200_b_in_flight", calls.together),
+        ("fetch_1_mib", calls.read),
+    ];
+    figures.extend(calls.map(|(name, count)| (format!("{name}.system_calls"), count.into())));
     Ok(figures)
 }
