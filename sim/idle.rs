@@ -83,8 +83,9 @@ async fn wait(nemesis: &mut Nemesis, seconds: u64) {
 /// Where the logs of the brokers begin.
 fn log_starts_of(world: &World) -> Vec<Offset> {
     let brokers = world.plan.brokers.iter();
-    let states = brokers.flat_map(|broker| watch::state_of(broker.id));
-    states.map(|(_, figures)| figures[0]).collect()
+    brokers
+        .flat_map(|broker| watch::log_starts_of(broker.id))
+        .collect()
 }
 
 /// What was done so far.
@@ -199,7 +200,7 @@ async fn recover_twice(world: &Rc<World>, nodes: &Nodes, nemesis: &mut Nemesis) 
             }
             // The other recovery begins where this one did.
             watch::set_aside();
-            let state = watch::state_of(broker.id);
+            let state = watch::recovered_state_of(broker.id);
             states.push(crate::trace::digest(&format!("{state:?}")));
         }
         for &state in &states {

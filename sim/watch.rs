@@ -45,6 +45,8 @@ struct Watch {
     lives: BTreeMap<NodeId, Life>,
     /// What was last seen of a replica, for the trace.
     last: BTreeMap<(NodeId, TopicPartition), [i64; 5]>,
+    /// What was first seen of a replica since its node's disk was set back.
+    first: BTreeMap<(NodeId, TopicPartition), [i64; 5]>,
     /// Topics by name, as the last published image has them.
     topics: BTreeMap<String, types::Uuid>,
     /// What was last seen of a coordinator and of a group, for the trace.
@@ -125,6 +127,11 @@ pub fn died(node: NodeId, death: Death) {
     });
 }
 
+/// A fault damaged a batch of this partition's log where only its checksum tells.
+pub fn log_damaged(key: Key) {
+    WATCH.with_borrow_mut(|watch| watch.tell(|| Event::LogDamaged { key }));
+}
+
 /// A file operation met a fault, as the trace tells it.
 pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
     // What does not fit is refused cleanly; reads and names promise nothing.
@@ -188,11 +195,21 @@ pub fn tell_aside(event: &Event) {
     });
 }
 
-/// What the replicas of a node are now, in short: the same after every recovery of one image.
-pub fn state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
+/// Where the logs of a node begin now.
+pub fn log_starts_of(node: NodeId) -> Vec<Offset> {
     WATCH.with_borrow(|watch| {
         let last = watch.last.iter().filter(|((other, _), _)| *other == node);
-        last.map(|((_, partition), figures)| (*partition, *figures))
+        last.map(|(_, figures)| figures[0]).collect()
+    })
+}
+
+/// What the replicas of a node were when they were first seen since its disk was set back, in short: the same after
+/// every recovery of one image. What becomes of them later depends on the time, for retention goes on.
+pub fn recovered_state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
+    WATCH.with_borrow(|watch| {
+        let first = watch.first.iter().filter(|((other, _), _)| *other == node);
+        first
+            .map(|((_, partition), figures)| (*partition, *figures))
             .collect()
     })
 }
@@ -201,6 +218,7 @@ pub fn state_of(node: NodeId) -> Vec<(TopicPartition, [i64; 5])> {
 pub fn forget(node: NodeId) {
     WATCH.with_borrow_mut(|watch| {
         watch.last.retain(|(other, _), _| *other != node);
+        watch.first.retain(|(other, _), _| *other != node);
         watch.tell(|| Event::SetBack { node });
     });
 }
@@ -297,6 +315,7 @@ impl Watch {
         if self.last.insert((view.node, partition), now) == Some(now) {
             return;
         }
+        self.first.entry((view.node, partition)).or_insert(now);
         let topic = partition.topic_id.to_string();
         trace::emit(
             "replica",

@@ -72,6 +72,7 @@ impl Observer for Watcher {
                 partition,
                 leader_epoch: view.epoch(),
                 is_serving,
+                is_settled: view.appends_in_flight() == 0,
                 groups,
             };
             state.event(now_nanos(), &Event::Coordinator(seen));

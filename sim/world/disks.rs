@@ -12,6 +12,7 @@ use protocol::records::batches;
 use super::{Nodes, World, logs};
 use crate::history::Key;
 use crate::plan::{self, Fault, FileFault, Plan, Stalled};
+use crate::watch;
 
 /// Where a batch's checksum stands; it covers all that is behind it. A flip of what stands in front of it (base offset,
 /// length, leader epoch) that leaves offsets plausible nobody can tell from the truth, with Kafka neither.
@@ -130,6 +131,7 @@ impl DiskFaults {
             start + CHECKSUM_PLACE + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
         if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
             world.clients.damaged.borrow_mut().insert(*key);
+            watch::log_damaged(*key);
             let name = fault.name();
             trace::emit_for(
                 node,

@@ -332,6 +332,22 @@ impl LogDirectory {
         WriteError::DirectoryFailed(self.fail(operation, path, error))
     }
 
+    /// Has the checkpoints forget a partition, durably. Those of which the file cannot be written still know it.
+    pub(crate) async fn forget_offsets(&self, name: &PartitionName) -> Result<(), WriteError> {
+        self.high_watermarks().remove(name);
+        for checkpoint in [self.recovery_points(), self.log_starts()] {
+            let Some(known) = checkpoint.get(name) else {
+                continue;
+            };
+            checkpoint.remove(name);
+            if let Err(error) = self.persist(checkpoint).await {
+                checkpoint.set(name, known);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the changes of a checkpoint durable; on a full disk the reserved space is given back for it.
     ///
     /// # Errors

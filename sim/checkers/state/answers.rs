@@ -131,7 +131,12 @@ impl State {
             Some(end) => Ok(Some(end)),
             None => ghost.end_of_answer(fetched.offset, fetched.length_bytes),
         };
+        // Where a damaged batch ends, only its reader finds out.
+        let is_damaged = ghost.is_damaged;
         let end = end.unwrap_or_else(|beyond| {
+            if is_damaged {
+                return None;
+            }
             let (from, bytes) = (fetched.offset, fetched.length_bytes);
             let message = format!("{bytes} bytes from {from} are no whole batches up to {beyond}");
             self.find(CheckerId::S36, key, message);

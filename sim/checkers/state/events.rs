@@ -246,6 +246,8 @@ pub struct CoordinatorSeen {
     pub leader_epoch: LeaderEpoch,
     /// Whether it serves: it leads and has loaded all.
     pub is_serving: bool,
+    /// Whether all that it has decided is in its log and in its memory.
+    pub is_settled: bool,
     /// Groups that changed, or all of them.
     pub groups: Vec<GroupSeen>,
 }
@@ -370,6 +372,11 @@ pub enum Event {
         key: Key,
         /// The sound batches from the log start on, without a gap.
         batches: Vec<Batch>,
+    },
+    /// A fault damaged a batch of the log where only its checksum tells: whoever reads only its header believes it.
+    LogDamaged {
+        /// Which partition.
+        key: Key,
     },
     /// A write or sync of a partition's files fails for good: what was not synced before may be gone from now on.
     DiskFailed {

@@ -84,6 +84,8 @@ pub struct Ghost {
     pub known: BTreeSet<ProducerId>,
     /// Whether a write or sync failed since the log was opened.
     pub has_failed: bool,
+    /// Whether the header of one of its batches may tell something else than was appended.
+    pub is_damaged: bool,
     /// The end of what had an offset when the broker was told of that: nothing beyond is acknowledged.
     pub failed_from: Option<Offset>,
     /// The highest epoch of a batch.
@@ -112,6 +114,7 @@ impl Ghost {
             has_expired: false,
             known: BTreeSet::new(),
             has_failed: false,
+            is_damaged: false,
             failed_from: None,
             last_epoch: -1,
         }

@@ -292,7 +292,7 @@ impl State {
                 });
             }
         }
-        self.offsets(seen);
+        self.offsets(by, seen);
         if seen.has_members {
             let since = self.groups.members_since.entry(name.clone());
             since.or_insert(self.number);
@@ -301,8 +301,9 @@ impl State {
         }
     }
 
-    /// What members read does not expire: notes it, and what of it is gone.
-    fn expired(&mut self, seen: &GroupSeen) -> Vec<String> {
+    /// What members read does not expire: notes it, and what of it is gone. What is there when the first member comes may
+    /// have expired before, with its end still on its way into the log: it counts from when all is in the log.
+    fn expired(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) -> Vec<String> {
         if seen.offsets.is_empty() {
             self.groups.deleting.remove(&seen.group);
         }
@@ -319,15 +320,18 @@ impl State {
             .filter(|key| is_read(key) && !is_there(key) && !self.may_be_gone(key.topic))
             .map(|key| format!("{key} has expired, though members read it"))
             .collect();
-        self.groups.read.retain(|(group, _)| *group != seen.group);
         let there = seen.offsets.iter().map(|(key, _)| *key).filter(is_read);
         let there = there.map(|key| (seen.group.clone(), key));
+        let there: Vec<_> = there
+            .filter(|read| by.is_settled || known.contains(read))
+            .collect();
+        self.groups.read.retain(|(group, _)| *group != seen.group);
         self.groups.read.extend(there);
         gone
     }
 
     /// What lies in memory is the last acknowledged commit, or one that nobody has been told of yet.
-    fn offsets(&mut self, seen: &GroupSeen) {
+    fn offsets(&mut self, by: &CoordinatorSeen, seen: &GroupSeen) {
         let offsets: BTreeMap<Key, Offset> = seen.offsets.iter().copied().collect();
         let expire = self.settings.offsets_expire;
         let lowest = Key {
@@ -335,7 +339,7 @@ impl State {
             partition: i32::MIN,
         };
         let from = (seen.group.clone(), lowest);
-        let mut wrong = self.expired(seen);
+        let mut wrong = self.expired(by, seen);
         let mut looked = 0;
         for ((group, key), register) in self.groups.registers.range(from..) {
             if *group != seen.group {

@@ -68,6 +68,10 @@ impl State {
         if is_queueing || ghost.assigned_end != seen.assigned_end {
             return;
         }
+        // After a restart headers tell of producers, and one of them may be damaged.
+        if ghost.is_damaged {
+            return;
+        }
         let mut wrong = Vec::new();
         for producer_id in &ghost.known {
             if !expires && !told.iter().any(|one| one.producer_id == *producer_id) {

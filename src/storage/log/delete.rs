@@ -68,7 +68,7 @@ impl Log {
 async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, WriteError> {
     let shared = &core.shared;
     let directory = &shared.directory;
-    forget(directory, &shared.name).await?;
+    directory.check()?;
     for segment in &core.segments {
         segment.set_replaced();
     }
@@ -77,6 +77,7 @@ async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, Writ
     for segment in &core.segments {
         directory.files().forget(segment);
     }
+    forget(directory, &shared.name).await?;
     Ok(DeletedLog {
         directory_name,
         due,
@@ -84,21 +85,16 @@ async fn delete(core: &Core, due: Mono, unique: Uuid) -> Result<DeletedLog, Writ
 }
 
 /// Has the checkpoints forget a partition, durably: a later one of this name must not be believed to have what this
-/// one had.
+/// one had. A full disk must not keep the log that fills it: then they know it until there is one of its name, which is
+/// not made before they have forgotten this one.
 async fn forget(directory: &LogDirectory, name: &PartitionName) -> Result<(), WriteError> {
-    directory.check()?;
     if directory.recovery_points().get(name).is_some() && types::planted!(CheckpointsOutliveTopic) {
         return Ok(());
     }
-    for checkpoint in [
-        directory.recovery_points(),
-        directory.log_starts(),
-        directory.high_watermarks(),
-    ] {
-        checkpoint.remove(name);
+    match directory.forget_offsets(name).await {
+        Err(WriteError::NoSpace(_)) => Ok(()),
+        forgotten => forgotten,
     }
-    directory.persist(directory.recovery_points()).await?;
-    directory.persist(directory.log_starts()).await
 }
 
 /// Gives a partition's directory the name of a deleted one, durably; gives that name.
@@ -132,8 +128,9 @@ impl LogDirectory {
         name: &PartitionName,
         unique: Uuid,
     ) -> Result<DeletedLog, WriteError> {
-        forget(self, name).await?;
+        self.check()?;
         let directory_name = rename(self, name, unique).await?;
+        forget(self, name).await?;
         Ok(DeletedLog {
             directory_name,
             due: now.mono,

@@ -78,13 +78,10 @@ impl Log {
         directory.check()?;
         let shared = shared(directory, name);
         // What a deleted partition of this name had reached must not be believed of this one.
-        for checkpoint in [directory.recovery_points(), directory.log_starts()] {
-            if checkpoint.get(name).is_some() && !types::planted!(CheckpointsOutliveTopic) {
-                checkpoint.remove(name);
-                directory.persist(checkpoint).await?;
-            }
+        let is_known = directory.recovery_points().get(name).is_some();
+        if !is_known || !types::planted!(CheckpointsOutliveTopic) {
+            directory.forget_offsets(name).await?;
         }
-        directory.high_watermarks().remove(name);
         directory.note_created(&shared.path);
         let path = shared.path.join(PARTITION_METADATA);
         let disk = shared.disk();
@@ -146,8 +143,12 @@ impl Log {
             next_offset: 0,
             checked_end: None,
         };
-        recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);
-        recovery.run(&content.segments, was_clean).await?;
+        let bases = match was_clean {
+            true => content.segments.as_slice(),
+            false => recovery.drop_below_start(&content.segments).await?,
+        };
+        recovery.next_offset = bases.first().copied().unwrap_or(known_start);
+        recovery.run(bases, was_clean).await?;
         let Recovery {
             segments,
             recovered,

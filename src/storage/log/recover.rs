@@ -258,6 +258,24 @@ impl Recovery<'_> {
         Ok(())
     }
 
+    /// Removes segments that lie wholly below the log start, and gives the others: what is damaged or missing in what was
+    /// let go must take nothing with it that lies above.
+    pub async fn drop_below_start<'b>(
+        &mut self,
+        bases: &'b [Offset],
+    ) -> Result<&'b [Offset], OpenError> {
+        // A segment ends where the next one begins, at the latest.
+        let below = bases.partition_point(|base| *base <= self.log_start);
+        let (below, kept) = bases.split_at(below.saturating_sub(1));
+        let kinds = Segment::FILES.iter();
+        let names: Vec<String> = below
+            .iter()
+            .flat_map(|base| kinds.clone().map(|kind| kind.file_name(*base)))
+            .collect();
+        remove_all(self.shared, names.iter()).await?;
+        Ok(kept)
+    }
+
     /// Checks the segments of these bases, trusting those in front of the proven offset's, or all after a clean stop.
     pub async fn run(&mut self, bases: &[Offset], was_clean: bool) -> Result<(), OpenError> {
         let first_checked = if was_clean {

@@ -395,6 +395,18 @@ fn a_fetch_gets_whole_batches_of_what_is_there() {
             "S36",
         ),
         (
+            "half a batch, where a damaged header may say so",
+            |told| {
+                log(told);
+                told.event(Event::LogDamaged { key: a() });
+                told.event(Event::Fetched(Fetched {
+                    length_bytes: 150,
+                    ..fetched(3)
+                }));
+            },
+            "",
+        ),
+        (
             "the log start deletes what was shown: with right",
             |told| {
                 log(told);

@@ -72,9 +72,14 @@ impl Told {
 
     /// A stable group, whose members read `a`, has this offset, if any.
     fn stable(&mut self, generation: i32, offset: Option<Offset>) {
-        self.coordinator(
+        self.stable_at(true, generation, offset);
+    }
+
+    fn stable_at(&mut self, is_settled: bool, generation: i32, offset: Option<Offset>) {
+        self.coordinator_at(
             1,
             true,
+            is_settled,
             vec![GroupSeen {
                 group: "g".into(),
                 generation,
@@ -88,11 +93,22 @@ impl Told {
     }
 
     fn coordinator(&mut self, leader_epoch: i32, is_serving: bool, groups: Vec<GroupSeen>) {
+        self.coordinator_at(leader_epoch, is_serving, true, groups);
+    }
+
+    fn coordinator_at(
+        &mut self,
+        leader_epoch: i32,
+        is_serving: bool,
+        is_settled: bool,
+        groups: Vec<GroupSeen>,
+    ) {
         self.event(Event::Coordinator(CoordinatorSeen {
             node: 1,
             partition: 3,
             leader_epoch,
             is_serving,
+            is_settled,
             groups,
         }));
     }
@@ -252,6 +268,24 @@ fn what_members_read_does_not_expire() {
                 |told| {
                     told.stable(1, Some(5));
                     told.stable(1, None);
+                },
+                "S32",
+            ),
+            (
+                "before members came, with its end still on its way into the log",
+                |told| {
+                    told.group(1, &[5]);
+                    told.stable_at(false, 1, Some(5));
+                    told.stable(1, None);
+                },
+                "",
+            ),
+            (
+                "while members read, though others commit all the time",
+                |told| {
+                    told.stable(1, Some(5));
+                    told.stable_at(false, 1, Some(5));
+                    told.stable_at(false, 1, None);
                 },
                 "S32",
             ),

@@ -335,6 +335,18 @@ fn producers_are_what_the_log_says() {
             "S16",
         ),
         (
+            "another producer, told by a damaged header",
+            |told| {
+                told.append(numbered(0, 4, 0));
+                told.event(Event::LogDamaged { key: a() });
+                told.step(|seen| {
+                    (seen.assigned_end, seen.log_end) = (5, 5);
+                    seen.producers = Some(vec![producer(3, 4)]);
+                });
+            },
+            "",
+        ),
+        (
             "a batch beyond the recovered log is remembered",
             |told| {
                 told.append(numbered(0, 4, 0));
