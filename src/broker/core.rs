@@ -94,10 +94,7 @@ impl Core {
             call(self);
             return Ok(());
         }
-        self.node.mailboxes[index]
-            .send(Box::new(call))
-            .await
-            .map_err(|_| Stopping)
+        self.node.post(index, Box::new(call)).await
     }
 
     /// Runs `call` on the shard of core `index` and gives back what it answers.

@@ -13,6 +13,7 @@ mod codegen;
 mod crash;
 mod faults;
 mod figures;
+mod gate;
 mod golden;
 mod import;
 mod notation;
@@ -47,6 +48,8 @@ enum Chore {
     Faults(faults::Arguments),
     /// Measure a node of the release build: start, idle memory and CPU, many partitions, restart after a kill.
     Figures(figures::Arguments),
+    /// Count what a request costs, in instructions, allocations, system calls and copied bytes, and compare.
+    Gate(gate::Arguments),
     /// Write tests/golden/messages.txt: bytes of every message and version as Kafka's own classes give them.
     Golden {
         /// Folder with Kafka's jars.
@@ -95,6 +98,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Crash(arguments) => crash::run(&arguments, &root),
         Chore::Faults(arguments) => faults::run(&arguments, &root),
         Chore::Figures(arguments) => figures::run(&arguments, &root),
+        Chore::Gate(arguments) => gate::run(&arguments, &root),
         Chore::Golden { libs, check } => done(golden::run(&libs, check)),
         Chore::Import { libs, check } => done(import::run(&libs, check)),
         Chore::Sim(arguments) => sim::run(&arguments, &root),

@@ -11,6 +11,7 @@ pub mod wire;
 use crate::clients;
 use anyhow::{Context, Result, ensure};
 use check::{Expected, Findings};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -292,7 +293,24 @@ fn recorded(text: &str, data: &str, port: u16) -> String {
     kept
 }
 
+/// System calls of a request, in whole numbers: what comes now and then, such as a timer's, is none.
+pub struct Counts {
+    /// Of a Produce, one at a time.
+    pub alone: u32,
+    /// Of so many Produces as are in flight together.
+    pub together: u32,
+    /// Of a Fetch of a mebibyte, one at a time.
+    pub read: u32,
+    /// Whether all goals are met.
+    is_good: bool,
+}
+
 fn count(root: &Path) -> Result<bool> {
+    Ok(counts(root)?.is_good)
+}
+
+/// Counts, and prints what each count is made of.
+pub fn counts(root: &Path) -> Result<Counts> {
     let traced = Traced::start(root, None, "all", &[("offsets.topic.num.partitions", "1")])?;
     let marks = counted_story(traced.address)?;
     let text = traced.stop()?;
@@ -318,7 +336,12 @@ fn count(root: &Path) -> Result<bool> {
         by_name(reads, READS)
     );
     let is_moved = reads.iter().any(|call| call.contains("sendfile("));
-    Ok(alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX && is_moved)
+    Ok(Counts {
+        alone: whole_calls(alone, COUNTED),
+        together: whole_calls(together, COUNTED),
+        read: whole_calls(reads, READS),
+        is_good: alone_each <= ALONE_MAX && together_each <= TOGETHER_MAX && is_moved,
+    })
 }
 
 /// Does what is counted, between marks that it gives.
@@ -372,8 +395,9 @@ fn calls<'a, 'b>(lines: &'b [&'a str], from: u16, to: u16) -> Result<&'b [&'a st
     Ok(&lines[line_of(from, true)? + 1..line_of(to, false)?])
 }
 
-fn by_name(lines: &[&str], requests: i32) -> String {
-    let mut counts = std::collections::BTreeMap::new();
+/// How often each call was made.
+fn tally<'a>(lines: &[&'a str]) -> BTreeMap<&'a str, u32> {
+    let mut counts = BTreeMap::new();
     for line in lines {
         let name = line
             .split_once(' ')
@@ -382,15 +406,38 @@ fn by_name(lines: &[&str], requests: i32) -> String {
             .entry(name.split('(').next().unwrap_or(""))
             .or_insert(0) += 1;
     }
-    let each = |(name, count): (&str, i32)| {
+    counts
+}
+
+fn by_name(lines: &[&str], requests: i32) -> String {
+    let each = |(name, count): (&str, u32)| {
         format!("{name} {:.3}", f64::from(count) / f64::from(requests))
     };
-    counts.into_iter().map(each).collect::<Vec<_>>().join(", ")
+    let counts = tally(lines).into_iter();
+    counts.map(each).collect::<Vec<_>>().join(", ")
+}
+
+/// The calls of each round, every kind of call rounded on its own: how long the rounds take, and so how often a timer
+/// comes between them, makes no difference.
+fn whole_calls(lines: &[&str], rounds: i32) -> u32 {
+    let whole = |count: u32| (f64::from(count) / f64::from(rounds)).round() as u32;
+    tally(lines).into_values().map(whole).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_of_timers_are_none_of_a_request() {
+        let round = ["7 recvfrom(3<..>)", "7 pwritev(4)", "7 pwritev(5)"];
+        let mut lines: Vec<&str> = (0..10).flat_map(|_| round).collect();
+        lines.extend(["7 epoll_wait(5)"; 11]);
+        lines.extend(["12 fsync(9)"; 4]);
+        assert_eq!(whole_calls(&lines, 10), 4);
+        lines.extend(["7 write(1)"; 9]);
+        assert_eq!(whole_calls(&lines, 10), 5);
+    }
 
     const RECORDED: &str = include_str!("syscalls/recorded.txt");
 

@@ -2,7 +2,7 @@
 //!
 //! A stage that cannot run here, because a program is missing, is skipped and named; with `--nothing-skipped` that is a failure.
 
-use crate::{clients, crash, faults, sim, syscalls, tidy};
+use crate::{clients, crash, faults, gate, sim, syscalls, tidy};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -119,6 +119,7 @@ pub fn run(arguments: &Arguments, root: &Path) -> Result<ExitCode> {
         report.stage(&format!("client {}", suite.name), || client(suite, root));
     }
     report.stage("syscalls", || system_calls(root));
+    report.stage("gate", || regressions(root));
     report.stage("faults", || disk_faults(root));
     report.stage("crash", || crash_rounds(root));
     let total = report.print(started);
@@ -345,6 +346,25 @@ fn system_calls(root: &Path) -> Result<Outcome> {
         return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
     }
     Ok(Outcome::of(syscalls::run_for_test(root)?))
+}
+
+fn regressions(root: &Path) -> Result<Outcome> {
+    let lacking = gate::missing();
+    if !lacking.is_empty() {
+        return Ok(Outcome::skipped(format!("needs {}", lacking.join(", "))));
+    }
+    let rows = gate::run_for_test(root)?;
+    let bad: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.verdict.is_good())
+        .map(|row| row.name.clone())
+        .collect();
+    Ok(Outcome {
+        passed: rows.len() - bad.len(),
+        failed: bad.len(),
+        skipped: 0,
+        note: bad.join("; "),
+    })
 }
 
 fn disk_faults(root: &Path) -> Result<Outcome> {

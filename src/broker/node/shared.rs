@@ -16,7 +16,7 @@ use runtime::sync::{Notify, mpsc, oneshot};
 use storage::{DirectoryFailure, LogDirectory, PartitionName};
 use types::{ErrorCode, Limits, NodeId, Prng, ProducerId, TopicPartition, Uuid};
 
-use crate::core::ShardCall;
+use crate::core::{ShardCall, Stopping};
 use crate::image::Image;
 use crate::metrics::Metrics;
 use crate::observer::Observer;
@@ -130,6 +130,16 @@ impl NodeShared {
         let folded = partition.topic_id.as_u128() ^ (partition.topic_id.as_u128() >> 64);
         let start = (folded as u64) as usize;
         start.wrapping_add(partition.partition as usize) % self.mailboxes.len()
+    }
+
+    /// Puts `call` into the mailbox of core `index`, whose thread makes it, between its tasks; waits while the mailbox is
+    /// full. A task of a core has [`Core::post`](crate::core::Core::post); this is for who holds a running node.
+    ///
+    /// # Errors
+    /// If the node stops.
+    pub async fn post(&self, index: usize, call: ShardCall) -> Result<(), Stopping> {
+        let sent = self.mailboxes[index].send(call).await;
+        sent.map_err(|_| Stopping)
     }
 
     /// The fetch sessions; never held across an await.

@@ -240,7 +240,7 @@ impl Connection {
             return Ok(false);
         }
         // There is no buffer for a client that says nothing.
-        if self.inbox.len() == 0
+        if self.inbox.is_empty()
             && let Poll::Pending = pin!(self.stream.readable()).poll(cx).map_err(Ended::Io)?
         {
             return Ok(false);

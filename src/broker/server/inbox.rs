@@ -67,6 +67,11 @@ impl Inbox {
         self.buffer.len()
     }
 
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
     /// The buffer with room for the next read, and how much to read at most. Unless `may_be_large`, the room is small
     /// whatever was announced.
     pub fn buffer_for_read(&mut self, may_be_large: bool) -> (&mut BytesMut, usize) {

@@ -5,7 +5,7 @@ pub mod budget;
 mod connection;
 pub mod context;
 pub mod fetch_sessions;
-mod inbox;
+pub mod inbox;
 pub mod listener;
 mod outbox;
 pub mod response;

@@ -184,16 +184,22 @@ pub fn build_release(root: &Path) -> Result<PathBuf> {
     if let Some(given) = std::env::var_os("MILLRACE_BIN") {
         return Ok(PathBuf::from(given));
     }
+    build(root, "millrace", "millrace")
+}
+
+/// Builds a program of the workspace in release, and gives its path.
+pub fn build(root: &Path, package: &str, program: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "millrace"])
+        .args(["build", "--quiet", "--release", "--package", package])
         .current_dir(root)
         .status()?;
-    ensure!(status.success(), "building the broker failed");
+    ensure!(status.success(), "building {package} failed");
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     Ok(target
         .unwrap_or_else(|| root.join("target"))
-        .join("release/millrace"))
+        .join("release")
+        .join(program))
 }
 
 /// The command that starts ours with these configs.
