@@ -16,7 +16,9 @@ mod suites;
 mod verdict;
 
 pub use jars::libraries;
-pub use node::{Node, Peer, Setup, answers, build, build_release, command, free_address};
+pub use node::{
+    Node, Peer, Setup, answers, build, build_release, command, free_address, kafka, millrace,
+};
 pub use suites::{SUITES, Suite, absent, missing};
 
 use anyhow::{Context, Result, bail};

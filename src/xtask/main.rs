@@ -7,6 +7,7 @@
     reason = "chores run on the developer's machine, never inside the simulated broker"
 )]
 
+mod bench;
 mod clients;
 mod codegen;
 mod crash;
@@ -31,6 +32,8 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
 enum Chore {
+    /// Measure Millrace and Apache Kafka side by side on this machine.
+    Bench(bench::Arguments),
     /// Run the suite of a real client against a broker.
     Clients(clients::Arguments),
     /// Write the Rust of every message and stored record from src/protocol/schema.
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
 fn run(chore: Chore) -> Result<ExitCode> {
     let root = tree::root();
     match chore {
+        Chore::Bench(arguments) => bench::run(&arguments, &root),
         Chore::Clients(arguments) => clients::run(&arguments, &root),
         Chore::Codegen { check } => done(codegen::run(check)),
         Chore::Crash(arguments) => crash::run(&arguments, &root),

@@ -59,6 +59,10 @@ pub(super) struct Load {
     /// Size from which a batch takes no more records, in bytes.
     #[arg(long = "batch-size", value_name = "BYTES", default_value_t = 16 << 10)]
     batch_bytes_max: usize,
+    /// Bytes of batches in one request at most, beyond the first batch: 1 puts one batch into each request. By default
+    /// 1 MiB, or a batch if that is larger.
+    #[arg(long = "request-size", value_name = "BYTES")]
+    request_bytes_max: Option<usize>,
     /// Requests of one producer in flight at most.
     #[arg(long = "in-flight", default_value_t = 5)]
     in_flight_max: usize,
@@ -91,7 +95,8 @@ impl Load {
             is_idempotent: self.acks == AcksArgument::All && !self.no_idempotence,
             linger_ms: self.linger_ms,
             batch_bytes_max: self.batch_bytes_max,
-            request_bytes_max: self.batch_bytes_max.max(1 << 20),
+            request_bytes_max: (self.request_bytes_max)
+                .unwrap_or_else(|| self.batch_bytes_max.max(1 << 20)),
             in_flight_max: self.in_flight_max,
             buffer_bytes_max: self.buffer_bytes_max,
             compression: CompressionSpec::from(self.compression),

@@ -152,7 +152,7 @@ pub fn command(root: &Path, peer: Peer, setup: &Setup) -> Result<(Command, Socke
     };
     let command = match peer {
         Peer::Millrace => millrace(root, address, &settings)?,
-        Peer::Kafka => kafka(root, address, &folder, &settings)?,
+        Peer::Kafka => kafka(root, address, &folder, &settings, &["-Xmx768M", "-Xms768M"])?,
     };
     Ok((command, address, folder))
 }
@@ -202,7 +202,12 @@ pub fn build(root: &Path, package: &str, program: &str) -> Result<PathBuf> {
         .join(program))
 }
 
-fn millrace(root: &Path, address: SocketAddr, settings: &[(String, String)]) -> Result<Command> {
+/// The command that starts ours with these configs.
+pub fn millrace(
+    root: &Path,
+    address: SocketAddr,
+    settings: &[(String, String)],
+) -> Result<Command> {
     let mut command = Command::new(build_release(root)?);
     command.arg("serve");
     let listeners = ("listeners".to_owned(), format!("PLAINTEXT://{address}"));
@@ -217,12 +222,14 @@ fn millrace(root: &Path, address: SocketAddr, settings: &[(String, String)]) -> 
     Ok(command)
 }
 
-/// Formats a data directory for Apache Kafka and gives the command that starts it.
-fn kafka(
+/// Formats a data directory for Apache Kafka and gives the command that starts it with these configs, its virtual
+/// machine with these arguments.
+pub fn kafka(
     root: &Path,
     address: SocketAddr,
     folder: &Path,
     settings: &[(String, String)],
+    machine: &[&str],
 ) -> Result<Command> {
     let classes = format!("{}/*", super::libraries(root)?.display());
     let controller = free_address()?;
@@ -267,13 +274,8 @@ fn kafka(
         + &String::from_utf8_lossy(&formatted.stderr);
     ensure!(formatted.status.success(), "formatting failed: {said}");
     let mut command = Command::new("java");
-    command.args([
-        "-Xmx768M",
-        "-Xms768M",
-        "-server",
-        "-XX:+UseG1GC",
-        "-Djava.awt.headless=true",
-    ]);
+    command.args(machine);
+    command.args(["-server", "-XX:+UseG1GC", "-Djava.awt.headless=true"]);
     command
         .args([&logging, "-cp", &classes, "kafka.Kafka"])
         .arg(properties);

@@ -59,6 +59,12 @@ pub fn create_topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> Re
     Request(19, 2, body.i32(10_000).i8(0))
 }
 
+/// CreatePartitions 0: so many in all.
+pub fn create_partitions(name: &str, partitions: i32) -> Request {
+    let body = Body::default().i32(1).text(name).i32(partitions);
+    Request(37, 0, body.i32(-1).i32(60_000).i8(0))
+}
+
 /// DeleteTopics 1.
 pub fn delete_topic(name: &str) -> Request {
     Request(20, 1, Body::default().i32(1).text(name).i32(10_000))
@@ -157,7 +163,7 @@ pub fn fetched(answer: &[u8]) -> Result<(i16, i64)> {
     Ok((body.i16()?, body.i64()?))
 }
 
-/// The answer to [`create_topic`] or [`delete_topic`]: the topic's error code.
+/// The answer to [`create_topic`], [`create_partitions`] or [`delete_topic`]: the topic's error code.
 pub fn topic_code(answer: &[u8]) -> Result<i16> {
     let mut body = Answer(answer);
     body.i32()?;
