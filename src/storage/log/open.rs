@@ -143,12 +143,8 @@ impl Log {
             next_offset: 0,
             checked_end: None,
         };
-        let bases = match was_clean {
-            true => content.segments.as_slice(),
-            false => recovery.drop_below_start(&content.segments).await?,
-        };
-        recovery.next_offset = bases.first().copied().unwrap_or(known_start);
-        recovery.run(bases, was_clean).await?;
+        recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);
+        recovery.run(&content.segments, was_clean).await?;
         let Recovery {
             segments,
             recovered,

@@ -258,24 +258,6 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Removes segments that lie wholly below the log start, and gives the others: what is damaged or missing in what was
-    /// let go must take nothing with it that lies above.
-    pub async fn drop_below_start<'b>(
-        &mut self,
-        bases: &'b [Offset],
-    ) -> Result<&'b [Offset], OpenError> {
-        // A segment ends where the next one begins, at the latest.
-        let below = bases.partition_point(|base| *base <= self.log_start);
-        let (below, kept) = bases.split_at(below.saturating_sub(1));
-        let kinds = Segment::FILES.iter();
-        let names: Vec<String> = below
-            .iter()
-            .flat_map(|base| kinds.clone().map(|kind| kind.file_name(*base)))
-            .collect();
-        remove_all(self.shared, names.iter()).await?;
-        Ok(kept)
-    }
-
     /// Checks the segments of these bases, trusting those in front of the proven offset's, or all after a clean stop.
     pub async fn run(&mut self, bases: &[Offset], was_clean: bool) -> Result<(), OpenError> {
         let first_checked = if was_clean {
@@ -285,6 +267,11 @@ impl Recovery<'_> {
         };
         for (index, base) in bases.iter().enumerate() {
             let behind = &bases[index + 1..];
+            if !was_clean && behind.first().is_some_and(|next| *next <= self.log_start) {
+                self.check_let_go(*base, index < first_checked, behind[0])
+                    .await?;
+                continue;
+            }
             let mut is_trusted = index < first_checked;
             let mut bad = None;
             if is_trusted {
@@ -307,6 +294,37 @@ impl Recovery<'_> {
         if self.next_offset < self.proven_offset {
             return Err(self.fence(self.missing_end(bases)));
         }
+        Ok(())
+    }
+
+    /// Checks a segment that lies wholly below the log start. It may still tell of producers; but damage in what was let
+    /// go must take nothing with it that lies above: it goes, with all before it, and the log goes on at `next`.
+    async fn check_let_go(
+        &mut self,
+        base: Offset,
+        is_trusted: bool,
+        next: Offset,
+    ) -> Result<(), OpenError> {
+        let bad = match is_trusted {
+            true => self.trust(base, false).await?,
+            false => self.check(base, &[]).await?,
+        };
+        let Some(bad) = bad else {
+            return Ok(());
+        };
+        tracing::warn!(
+            name = %self.shared.name, offset = bad.offset, path = %bad.path.display(), reason = bad.reason,
+            "a damaged segment below the log start is dropped"
+        );
+        let segments = std::mem::take(&mut self.segments).into_iter();
+        let kept = segments.map(|segment| segment.base_offset());
+        let gone = kept.filter(|kept| *kept < base).chain([base]);
+        for base in gone {
+            let names = Segment::FILES.map(|kind| kind.file_name(base));
+            remove_all(self.shared, names.iter()).await?;
+        }
+        self.next_offset = next;
+        self.checked_end = None;
         Ok(())
     }
 
