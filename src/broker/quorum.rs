@@ -286,7 +286,7 @@ impl<P: Publisher> QuorumDriver<P> {
             Action::AdvanceLogStart { offset } => {
                 let finished = self
                     .log
-                    .begin_advance_log_start(self.clock.now(), offset)
+                    .begin_advance_log_start(self.clock.now(), offset, |_| None)
                     .await;
                 let log_start = self.log.finish(finished)?.log_start_offset;
                 return Ok(Some(Input::LogStartMoved { log_start }));

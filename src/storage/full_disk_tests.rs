@@ -105,7 +105,7 @@ fn a_full_disk_refuses_and_recovers() {
         assert_eq!(bases(&other.view(), 0).await.len(), 40);
         // Checkpoints, DeleteRecords and topic deletion have room; then writes resume.
         directory.write_checkpoints().await.expect("checkpoints");
-        let finished = log.begin_advance_log_start(at(0), 50).await;
+        let finished = log.begin_advance_log_start(at(0), 50, |_| None).await;
         log.finish(finished).expect("an advance");
         let finished = other.begin_delete(at(0), Uuid::from_u128(1)).await;
         let deleted = other.finish(finished).expect("a deletion");

@@ -194,7 +194,10 @@ impl Run {
             }
             Op::Advance(part) => {
                 let offset = self.model.part(*part);
-                let finished = self.log().begin_advance_log_start(at(0), offset).await;
+                let finished = self
+                    .log()
+                    .begin_advance_log_start(at(0), offset, |_| None)
+                    .await;
                 self.log().finish(finished).expect("an advance");
                 self.model.start = offset;
                 self.model
@@ -400,7 +403,7 @@ proptest! {
                 run.model.batches.push(batch);
             }
             let offset = run.model.end.min(start as i64);
-            let finished = run.log().begin_advance_log_start(at(0), offset).await;
+            let finished = run.log().begin_advance_log_start(at(0), offset, |_| None).await;
             run.log().finish(finished).expect("an advance");
             run.model.start = offset;
             for round in 0..2 {

@@ -148,13 +148,17 @@ impl Shard {
             return Some(Running::Append(from, slot.log.begin_append(now, batches)));
         }
         match slot.jobs.pop_front()? {
-            Job::AdvanceLogStart(offset) => Some(Running::Retain(
-                slot.log.begin_advance_log_start(now, offset),
-            )),
-            Job::Retain => Some(Running::Retain(
-                slot.log
-                    .begin_retention(now, slot.replica.view().high_watermark),
-            )),
+            Job::AdvanceLogStart(offset) => {
+                let producers = |end| Some(slot.replica.producer_snapshot(end));
+                let job = slot.log.begin_advance_log_start(now, offset, producers);
+                Some(Running::Retain(job))
+            }
+            Job::Retain => {
+                let upper_offset = slot.replica.view().high_watermark;
+                let producers = |end| slot.replica.producer_snapshot(end);
+                let job = slot.log.begin_retention(now, upper_offset, producers);
+                Some(Running::Retain(job))
+            }
             Job::Unlink => Some(Running::Unlink(slot.log.begin_remove_deleted(now))),
             Job::WriteEpochs => {
                 self.write_epochs(partition);

@@ -171,7 +171,7 @@ fn retention_by_time_and_size() {
         fill(&mut log, 40).await;
         let size = log.size_bytes();
         let retain = async |log: &mut Log, now, upper| {
-            let finished = log.begin_retention(now, upper).await;
+            let finished = log.begin_retention(now, upper, no_producers).await;
             log.finish(finished).expect("retention")
         };
         assert_eq!(retain(&mut log, at(1 << 30), 80).await.removed_segments, 0);
@@ -260,6 +260,9 @@ fn retention_by_time_and_size() {
             ),
             (80, 80, 0)
         );
+        // No batch tells of producers now.
+        let snapshots = log.partition_files().list_producer_snapshots().await;
+        assert_eq!(snapshots.expect("a list"), [80]);
         held.ranges[0]
             .read()
             .await
@@ -279,7 +282,7 @@ fn records_are_deleted_up_to_an_offset() {
         let mut log = create(&directory, small()).await;
         fill(&mut log, 40).await;
         let before = log.segment_count();
-        let finished = log.begin_advance_log_start(at(0), 31).await;
+        let finished = log.begin_advance_log_start(at(0), 31, |_| None).await;
         let retained = log.finish(finished).expect("an advance");
         assert_eq!(retained.log_start_offset, 31);
         assert_eq!(log.segment_count(), before - retained.removed_segments);
@@ -298,7 +301,7 @@ fn records_are_deleted_up_to_an_offset() {
         drop(log);
         let (mut log, _) = reopen(&directory, false).await.expect("recovery");
         assert_eq!(log.log_start_offset(), 31);
-        let finished = log.begin_advance_log_start(at(0), 80).await;
+        let finished = log.begin_advance_log_start(at(0), 80, |_| None).await;
         log.finish(finished).expect("an advance");
         assert_eq!((log.log_start_offset(), log.log_end_offset()), (80, 80));
         drop(log);
@@ -315,7 +318,7 @@ fn a_deleted_log_leaves_nothing_that_a_new_one_would_believe() {
         let mut log = create(&directory, small()).await;
         fill(&mut log, 20).await;
         flush(&mut log).await;
-        let finished = log.begin_advance_log_start(at(0), 10).await;
+        let finished = log.begin_advance_log_start(at(0), 10, |_| None).await;
         log.finish(finished).expect("an advance");
         let held = log
             .view()

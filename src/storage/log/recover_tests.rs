@@ -455,7 +455,7 @@ fn below_the_log_start_any_segment_may_be_gone() {
             assert_eq!(recovered.dropped_segments, 0);
             let expected: Vec<Offset> = (log_start..80).step_by(2).collect();
             assert_eq!(bases(&log.view(), log_start).await, expected);
-            let finished = log.begin_retention(at(0), 80).await;
+            let finished = log.begin_retention(at(0), 80, no_producers).await;
             assert_eq!(log.finish(finished).expect("retention").removed_segments, 1);
         }
     });

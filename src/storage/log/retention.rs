@@ -1,5 +1,6 @@
 //! Which segments may go, by time, by size, and below the log start.
 
+use bytes::Bytes;
 use types::{Now, Offset};
 
 use super::Log;
@@ -7,6 +8,7 @@ use super::core::Core;
 use super::job::{Finished, LogJob};
 use crate::config::LogConfig;
 use crate::error::WriteError;
+use crate::partition_files::PartitionFiles;
 
 /// What retention did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,10 +25,14 @@ impl Log {
     /// Begins to take out the segments that the config's time or size no longer keeps, from the oldest on and only
     /// those that end at or below `upper_offset` (the high watermark). Their files are removed later, see
     /// [`Log::begin_remove_deleted`].
+    ///
+    /// Once a log is emptied, its batches tell nothing of producers any more: `producers` is then asked for their snapshot
+    /// at the log end, which is made durable first.
     pub fn begin_retention(
         &mut self,
         now: Now,
         upper_offset: Offset,
+        producers: impl FnOnce(Offset) -> Bytes,
     ) -> LogJob<Result<Retained, WriteError>> {
         let config = self.config.clone();
         let core = self.begin();
@@ -38,9 +44,14 @@ impl Log {
             };
             return LogJob::done_with(core, Ok(retained));
         }
+        let is_emptied = count == core.segments.len();
+        let snapshot = is_emptied.then(|| producers(core.log_end_offset));
         LogJob::running(async move {
             let mut core = core;
-            let result = retain(&mut core, &config, now, count).await;
+            let result = match snapshot {
+                Some(snapshot) => empty(&mut core, &config, now, snapshot).await,
+                None => retain(&mut core, &config, now, count).await,
+            };
             Finished {
                 core: Some(core),
                 result,
@@ -51,12 +62,16 @@ impl Log {
     /// Begins to move the log start up to `offset`, durably, and takes out the segments that are wholly below it. An
     /// offset at or below the log start changes nothing. Gives the log start.
     ///
+    /// What lies below tells nothing of producers after a restart: `producers` is asked for their snapshot at the log
+    /// end, which is made durable first, if the disk has room for it.
+    ///
     /// # Panics
     /// If `offset` is above the log end.
     pub fn begin_advance_log_start(
         &mut self,
         now: Now,
         offset: Offset,
+        producers: impl FnOnce(Offset) -> Option<Bytes>,
     ) -> LogJob<Result<Retained, WriteError>> {
         let config = self.config.clone();
         let core = self.begin();
@@ -71,9 +86,10 @@ impl Log {
             };
             return LogJob::done_with(core, Ok(retained));
         }
+        let snapshot = producers(core.log_end_offset);
         LogJob::running(async move {
             let mut core = core;
-            let result = advance(&mut core, &config, now, offset).await;
+            let result = advance(&mut core, &config, now, offset, snapshot).await;
             Finished {
                 core: Some(core),
                 result,
@@ -124,6 +140,28 @@ fn is_expired(segment: &crate::segment::Segment, config: &LogConfig, now: Now) -
     config.retention_ms >= 0 && now.wall.as_millis().saturating_sub(newest_ms) > config.retention_ms
 }
 
+/// Takes out all segments there are. Without space for the snapshot of the producers the last one stays.
+async fn empty(
+    core: &mut Core,
+    config: &LogConfig,
+    now: Now,
+    snapshot: Bytes,
+) -> Result<Retained, WriteError> {
+    let count = core.segments.len();
+    let files = PartitionFiles::new(core.shared.clone());
+    let end = core.log_end_offset;
+    match files.write_producer_snapshot(end, snapshot).await {
+        Ok(()) => {
+            // The log goes on where it was; the new segment's name is what remembers that.
+            core.roll(config, now, end).await?;
+            core.make_active_durable(config).await?;
+            retain(core, config, now, count).await
+        }
+        Err(WriteError::NoSpace(_)) if count > 1 => retain(core, config, now, count - 1).await,
+        Err(error) => Err(error),
+    }
+}
+
 async fn retain(
     core: &mut Core,
     config: &LogConfig,
@@ -135,11 +173,6 @@ async fn retain(
         .iter()
         .map(|segment| segment.size_bytes())
         .sum();
-    if count == core.segments.len() {
-        // The log goes on where it was; the new segment's name is what remembers that.
-        core.roll(config, now, core.log_end_offset).await?;
-        core.make_active_durable(config).await?;
-    }
     let log_start_offset = core
         .log_start_offset
         .max(core.segments[count].base_offset());
@@ -169,9 +202,21 @@ async fn advance(
     config: &LogConfig,
     now: Now,
     offset: Offset,
+    snapshot: Option<Bytes>,
 ) -> Result<Retained, WriteError> {
     let directory = core.shared.directory.clone();
     directory.check()?;
+    if let Some(snapshot) = snapshot {
+        let files = PartitionFiles::new(core.shared.clone());
+        match files
+            .write_producer_snapshot(core.log_end_offset, snapshot)
+            .await
+        {
+            // Records are deleted to make room.
+            Err(WriteError::NoSpace(_)) => {}
+            written => written?,
+        }
+    }
     directory.log_starts().set(&core.shared.name, offset);
     if let Err(error) = directory.persist(directory.log_starts()).await {
         directory
