@@ -86,7 +86,7 @@ pub fn run(root: &Path, examine: impl Fn(&Path) -> Result<Vec<String>>) -> Resul
 fn build(root: &Path, mutant: &Mutant) -> Result<PathBuf> {
     let copy = root.join("target/mutants");
     let mut kept = BTreeSet::new();
-    for name in ["Cargo.toml", "Cargo.lock", "src", "sim"] {
+    for name in ["Cargo.toml", "Cargo.lock", "src", "sim", "tests/gate"] {
         mirror(root, &copy, Path::new(name), mutant, &mut kept)?;
     }
     remove_others(&copy, &kept)?;
