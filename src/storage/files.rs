@@ -281,7 +281,7 @@ pub async fn replace_file(disk: &Disk, path: &Path, content: Bytes) -> io::Resul
     }
     disk.rename(&temporary, path).await?;
     let synced = disk.sync_dir(path.parent().unwrap_or(Path::new("."))).await;
-    synced.map_err(|error| match error.kind() {
+    synced.map_err(|error: io::Error| match error.kind() {
         // The new name is there, only not durable: that is no refusal which leaves everything as it was.
         io::ErrorKind::StorageFull => io::Error::other(error),
         _ => error,
