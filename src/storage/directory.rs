@@ -320,7 +320,7 @@ impl LogDirectory {
     }
 
     /// What an error of a write means: a full disk refuses, anything else closes the directory.
-    pub fn write_error(
+    pub(crate) fn write_error(
         &self,
         operation: &'static str,
         path: &Path,
@@ -353,12 +353,62 @@ impl LogDirectory {
     /// # Errors
     /// [`WriteError`].
     pub async fn persist(&self, checkpoint: &Checkpoint) -> Result<(), WriteError> {
+        self.write_with_reserve(checkpoint.path(), async || checkpoint.persist().await)
+            .await
+    }
+
+    /// Replaces a file durably: a crash leaves the one before or this one.
+    ///
+    /// # Errors
+    /// [`WriteError`]; after [`WriteError::NoSpace`] the one before is still there.
+    pub async fn replace_file(&self, path: &Path, content: Bytes) -> Result<(), WriteError> {
         self.check()?;
-        let mut result = checkpoint.persist().await;
-        if result.as_ref().is_err_and(is_no_space) && self.release_reserve().await {
-            result = checkpoint.persist().await;
+        let replaced = replace_file(&self.inner.disk, path, content).await;
+        replaced.map_err(|error| self.write_error("writing", path, &error))
+    }
+
+    /// As [`LogDirectory::replace_file`]; on a full disk the reserved space is given back for it.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn replace_file_with_reserve(
+        &self,
+        path: &Path,
+        content: Bytes,
+    ) -> Result<(), WriteError> {
+        let replace = async || replace_file(&self.inner.disk, path, content.clone()).await;
+        self.write_with_reserve(path, replace).await
+    }
+
+    async fn write_with_reserve(
+        &self,
+        path: &Path,
+        write: impl AsyncFn() -> io::Result<()>,
+    ) -> Result<(), WriteError> {
+        self.check()?;
+        let mut written = write().await;
+        if written.as_ref().is_err_and(is_no_space) && self.release_reserve().await {
+            written = write().await;
         }
-        result.map_err(|error| self.write_error("writing", checkpoint.path(), &error))
+        written.map_err(|error| self.write_error("writing", path, &error))
+    }
+
+    /// Removes a file; one that is gone already is none to remove.
+    ///
+    /// # Errors
+    /// [`WriteError`].
+    pub async fn remove_file(&self, path: &Path) -> Result<(), WriteError> {
+        let removed = self.inner.disk.remove_file(path).await;
+        self.end_removal(path, removed)
+    }
+
+    fn end_removal(&self, path: &Path, removed: io::Result<()>) -> Result<(), WriteError> {
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.write_error("removing", path, &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the changes of every checkpoint durable. To be called about once a second, and before a clean stop.
@@ -416,12 +466,8 @@ impl LogDirectory {
     pub async fn remove_deleted(&self, name: &str) -> Result<(), WriteError> {
         self.check()?;
         let path = self.path().join(name);
-        match self.inner.disk.remove_dir_all(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.write_error("removing", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        let removed = self.inner.disk.remove_dir_all(&path).await;
+        self.end_removal(&path, removed)
     }
 
     /// Ends the use of the directory cleanly: the next start trusts the logs. Every log must have been closed with
@@ -436,19 +482,12 @@ impl LogDirectory {
         }
         if self.was_cleaned_by_kafka() {
             // Every log is proven now. Kafka makes a new one, and cleans from the front.
-            let path = self.path().join(CLEANER_CHECKPOINT);
-            match self.inner.disk.remove_file(&path).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(self.write_error("removing", &path, &error));
-                }
-                _ => {}
-            }
+            self.remove_file(&self.path().join(CLEANER_CHECKPOINT))
+                .await?;
         }
         let marker = self.path().join(CLEAN_SHUTDOWN_MARKER);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
-        replace_file(&self.inner.disk, &marker, Bytes::from(text))
-            .await
-            .map_err(|error| self.write_error("writing", &marker, &error))
+        self.replace_file(&marker, Bytes::from(text)).await
     }
 }
 

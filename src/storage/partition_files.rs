@@ -1,7 +1,6 @@
 //! The small files beside the segments: epoch history and producer snapshots, both opaque here.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use runtime::disk::OpenMode;
 use types::{LeaderEpoch, Offset};
 
 use crate::error::{OpenError, WriteError};
-use crate::files::replace_file;
 use crate::log::Shared;
 use crate::names::{FileKind, LEADER_EPOCH_CHECKPOINT, PartitionFile, parse_partition_file};
 use crate::text::{format_leader_epochs, parse_leader_epochs, utf8};
@@ -32,10 +30,6 @@ impl PartitionFiles {
         self.shared.path.join(name)
     }
 
-    fn write_error(&self, path: &Path, error: &io::Error) -> WriteError {
-        self.shared.write_error("writing", path, error)
-    }
-
     /// Replaces the epoch history: epochs with their first offsets, in order. With `is_durable` it survives a power
     /// cut when this returns; without, a cut may leave the one before, which the batches can complete, or one that
     /// cannot be read, in whose place the batches tell.
@@ -52,19 +46,18 @@ impl PartitionFiles {
         self.shared.directory.check()?;
         let path = self.path(LEADER_EPOCH_CHECKPOINT);
         let text = Bytes::from(format_leader_epochs(epochs));
+        if is_durable {
+            return self.shared.directory.replace_file(&path, text).await;
+        }
         let disk = self.shared.disk();
-        let written = if is_durable {
-            replace_file(disk, &path, text).await
-        } else {
-            let temporary = self.path("leader-epoch-checkpoint.tmp");
-            let write = async || {
-                let file = disk.open(&temporary, OpenMode::Truncate).await?;
-                file.write_at(0, vec![text]).await?;
-                disk.rename(&temporary, &path).await
-            };
-            write().await
+        let temporary = self.path("leader-epoch-checkpoint.tmp");
+        let write = async || {
+            let file = disk.open(&temporary, OpenMode::Truncate).await?;
+            file.write_at(0, vec![text]).await?;
+            disk.rename(&temporary, &path).await
         };
-        written.map_err(|error| self.write_error(&path, &error))
+        let written = write().await;
+        written.map_err(|error| self.shared.write_error("writing", &path, &error))
     }
 
     /// The epoch history; empty if there is none.
@@ -97,10 +90,8 @@ impl PartitionFiles {
         snapshot: Bytes,
     ) -> Result<(), WriteError> {
         let _open = self.shared.directory.files().small_file().await;
-        self.shared.directory.check()?;
         let path = self.path(&FileKind::ProducerSnapshot.file_name(offset));
-        let written = replace_file(self.shared.disk(), &path, snapshot).await;
-        written.map_err(|error| self.write_error(&path, &error))
+        self.shared.directory.replace_file(&path, snapshot).await
     }
 
     /// The offsets at which there are snapshots, in order.
@@ -143,12 +134,7 @@ impl PartitionFiles {
     /// [`WriteError`]; one that is gone already is none.
     pub async fn remove_producer_snapshot(&self, offset: Offset) -> Result<(), WriteError> {
         let path = self.path(&FileKind::ProducerSnapshot.file_name(offset));
-        match self.shared.disk().remove_file(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(self.shared.write_error("removing", &path, &error))
-            }
-            _ => Ok(()),
-        }
+        self.shared.directory.remove_file(&path).await
     }
 
     /// Removes the snapshots that no start will need: all but the last two and those at the base of a segment.

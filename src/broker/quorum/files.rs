@@ -68,13 +68,11 @@ impl MetadataFiles {
 
     /// Written durably, also on a full disk as long as space is reserved.
     pub async fn write_quorum_state(&self, state: &QuorumState) -> Result<(), WriteError> {
+        let path = self.folder.join(QUORUM_STATE);
         let content = Bytes::from(state.encode());
-        let mut written = self.replace(QUORUM_STATE, content.clone()).await;
-        if matches!(written, Err(WriteError::NoSpace(_))) && self.directory.release_reserve().await
-        {
-            written = self.replace(QUORUM_STATE, content).await;
-        }
-        written
+        self.directory
+            .replace_file_with_reserve(&path, content)
+            .await
     }
 
     /// The snapshots that are there, oldest first.
@@ -95,26 +93,19 @@ impl MetadataFiles {
     }
 
     pub async fn write_snapshot(&self, id: SnapshotId, content: Bytes) -> Result<(), WriteError> {
-        self.replace(&id.to_string(), content).await
+        let path = self.folder.join(id.to_string());
+        self.directory.replace_file(&path, content).await
     }
 
     pub async fn delete_snapshots_before(&self, end_offset: Offset) -> Result<(), WriteError> {
-        let failed = |error| self.directory.write_error("listing", &self.folder, &error);
+        let failed = |error| self.directory.fail("listing", &self.folder, &error);
         for id in self.list_snapshots().await.map_err(failed)? {
             if id.end_offset < end_offset {
                 let path = self.folder.join(id.to_string());
-                let removed = self.disk().remove_file(&path).await;
-                removed.map_err(|error| self.directory.write_error("removing", &path, &error))?;
+                self.directory.remove_file(&path).await?;
             }
         }
         Ok(())
-    }
-
-    /// Replaces one of the files durably; what fails for another reason than a full disk closes the directory.
-    async fn replace(&self, name: &str, content: Bytes) -> Result<(), WriteError> {
-        let path = self.folder.join(name);
-        let written = storage::replace_file(self.disk(), &path, content).await;
-        written.map_err(|error| self.directory.write_error("writing", &path, &error))
     }
 }
 

@@ -285,12 +285,7 @@ impl Undo {
         for segment in core.segments.split_off(self.segments) {
             let path = segment.path(FileKind::Log);
             core.shared.directory.files().forget(&segment);
-            match core.shared.disk().remove_file(&path).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(core.shared.write_error("removing", &path, &error));
-                }
-                _ => {}
-            }
+            core.shared.directory.remove_file(&path).await?;
         }
         let size_bytes = self.state.size_bytes;
         *self.active.state() = self.state;

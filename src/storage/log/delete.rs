@@ -147,12 +147,8 @@ async fn remove_due(core: &mut Core, now: Mono) -> Result<usize, WriteError> {
     core.removals = kept;
     let due: Vec<Removal> = due;
     for path in due.into_iter().flat_map(|removal| removal.paths) {
-        match core.shared.disk().remove_file(&path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(core.shared.write_error("removing", &path, &error));
-            }
-            _ => removed += 1,
-        }
+        core.shared.directory.remove_file(&path).await?;
+        removed += 1;
     }
     Ok(removed)
 }

@@ -15,11 +15,10 @@ use super::recover::Recovery;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{OpenError, WriteError};
-use crate::files::replace_file;
 use crate::names::{
     FileKind, PARTITION_METADATA, PartitionFile, PartitionName, parse_partition_file,
 };
-use crate::segment::SegmentState;
+use crate::segment::{Segment, SegmentState};
 use crate::text::{format_partition_metadata, parse_partition_metadata, utf8};
 
 /// What opening a log found and did.
@@ -191,12 +190,9 @@ impl Log {
     /// [`WriteError`].
     pub async fn assign_topic_id(&mut self, topic_id: Uuid) -> Result<(), WriteError> {
         let shared = Arc::clone(&self.shared);
-        shared.directory.check()?;
         let path = shared.path.join(PARTITION_METADATA);
         let text = Bytes::from(format_partition_metadata(topic_id));
-        replace_file(shared.disk(), &path, text)
-            .await
-            .map_err(|error| shared.write_error("writing", &path, &error))?;
+        shared.directory.replace_file(&path, text).await?;
         self.topic_id = Some(topic_id);
         Ok(())
     }
@@ -308,15 +304,18 @@ pub(super) async fn remove_all(
     names: impl Iterator<Item = &String>,
 ) -> Result<(), WriteError> {
     for name in names {
-        let path = shared.path.join(name);
-        match shared.disk().remove_file(&path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(shared.write_error("removing", &path, &error));
-            }
-            _ => {}
-        }
+        shared
+            .directory
+            .remove_file(&shared.path.join(name))
+            .await?;
     }
     Ok(())
+}
+
+/// Removes the files of a segment.
+pub(super) async fn remove_segment(shared: &Shared, base_offset: Offset) -> Result<(), WriteError> {
+    let names = Segment::FILES.map(|kind| kind.file_name(base_offset));
+    remove_all(shared, names.iter()).await
 }
 
 /// A log without batches that begins at `offset`, in place of `segments`.
@@ -324,14 +323,12 @@ async fn start_empty(
     shared: &Arc<Shared>,
     config: &LogConfig,
     now: Now,
-    segments: Vec<Arc<crate::segment::Segment>>,
+    segments: Vec<Arc<Segment>>,
     offset: Offset,
 ) -> Result<Core, WriteError> {
     let had_segments = !segments.is_empty();
     for segment in segments.iter().rev() {
-        let names =
-            crate::segment::Segment::FILES.map(|kind| kind.file_name(segment.base_offset()));
-        remove_all(shared, names.iter()).await?;
+        remove_segment(shared, segment.base_offset()).await?;
     }
     drop(segments);
     let segment = shared.segment(offset, SegmentState::empty(now.wall.as_millis()));

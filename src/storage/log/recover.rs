@@ -8,7 +8,7 @@ use runtime::disk::{File, OpenMode};
 use types::{Now, Offset, ProducerId, planted};
 
 use super::core::Shared;
-use super::open::remove_all;
+use super::open::remove_segment;
 use super::recover_indexes::Loaded;
 use super::scan::{BadBatch, Scan, ScanOptions};
 use super::{Log, Recovered};
@@ -249,8 +249,7 @@ impl Recovery<'_> {
                 self.recovered.dropped_bytes += metadata.length_bytes;
             }
             self.recovered.dropped_segments += 1;
-            let names = Segment::FILES.map(|kind| kind.file_name(*base));
-            remove_all(self.shared, names.iter()).await?;
+            remove_segment(self.shared, *base).await?;
         }
         if !bases.is_empty() {
             self.shared.sync_names().await?;
@@ -268,7 +267,7 @@ impl Recovery<'_> {
         for (index, base) in bases.iter().enumerate() {
             let behind = &bases[index + 1..];
             if !was_clean && behind.first().is_some_and(|next| *next <= self.log_start) {
-                self.check_let_go(*base, index < first_checked, behind[0])
+                self.check_let_go(&bases[..=index], index < first_checked, behind[0])
                     .await?;
                 continue;
             }
@@ -297,14 +296,15 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Checks a segment that lies wholly below the log start. It may still tell of producers; but damage in what was let
+    /// Checks the last of the segments `bases`, which all lie wholly below the log start. It may still tell of producers; but damage in what was let
     /// go must take nothing with it that lies above: it goes, with all before it, and the log goes on at `next`.
     async fn check_let_go(
         &mut self,
-        base: Offset,
+        bases: &[Offset],
         is_trusted: bool,
         next: Offset,
     ) -> Result<(), OpenError> {
+        let base = *bases.last().expect("the segment that is checked");
         let bad = match is_trusted {
             true => self.trust(base, false).await?,
             false => self.check(base, &[]).await?,
@@ -316,12 +316,9 @@ impl Recovery<'_> {
             name = %self.shared.name, offset = bad.offset, path = %bad.path.display(), reason = bad.reason,
             "a damaged segment below the log start is dropped"
         );
-        let segments = std::mem::take(&mut self.segments).into_iter();
-        let kept = segments.map(|segment| segment.base_offset());
-        let gone = kept.filter(|kept| *kept < base).chain([base]);
-        for base in gone {
-            let names = Segment::FILES.map(|kind| kind.file_name(base));
-            remove_all(self.shared, names.iter()).await?;
+        self.segments.clear();
+        for base in bases {
+            remove_segment(self.shared, *base).await?;
         }
         self.next_offset = next;
         self.checked_end = None;

@@ -9,7 +9,7 @@ use types::{Now, Offset};
 use super::Log;
 use super::core::Core;
 use super::job::{Finished, LogJob};
-use super::open::remove_all;
+use super::open::{remove_all, remove_segment};
 use super::scan::{Scan, ScanOptions};
 use crate::config::LogConfig;
 use crate::error::{ReadError, WriteError};
@@ -235,8 +235,7 @@ async fn remove_last(core: &mut Core) -> Result<(), WriteError> {
 async fn remove_files(core: &Core, segment: &Arc<Segment>) -> Result<(), WriteError> {
     segment.set_replaced();
     core.shared.directory.files().forget(segment);
-    let names = Segment::FILES.map(|kind| kind.file_name(segment.base_offset()));
-    remove_all(&core.shared, names.iter()).await
+    remove_segment(&core.shared, segment.base_offset()).await
 }
 
 async fn remove_snapshots_above(core: &Core) -> Result<(), WriteError> {
