@@ -3,8 +3,8 @@
 //!
 //! Figures are printed beside their goals and judged by people: they depend on the machine and on what else it does.
 
-use crate::clients;
 use crate::syscalls::wire::{self, Client, Request};
+use crate::{clients, proc, wait};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -136,42 +136,14 @@ impl Node {
             address,
             answered_after: Duration::ZERO,
         };
-        while !clients::answers(address) {
-            let is_running = matches!(node.child.try_wait(), Ok(None));
-            ensure!(
-                is_running && started.elapsed() < ANSWER_MAX,
-                "the broker does not answer: see {}",
-                place.folder.display()
-            );
-            std::thread::sleep(ASK_EVERY);
-        }
+        let answers = || clients::answers(address);
+        ensure!(
+            wait::until_up(&mut node.child, ANSWER_MAX, ASK_EVERY, answers)?,
+            "the broker does not answer: see {}",
+            place.folder.display()
+        );
         node.answered_after = started.elapsed();
         Ok(node)
-    }
-
-    fn proc_file(&self, name: &str) -> Result<String> {
-        let path = format!("/proc/{}/{name}", self.child.id());
-        std::fs::read_to_string(&path).with_context(|| path)
-    }
-
-    /// A size of `/proc/PID/status`, in bytes.
-    fn memory_bytes(&self, name: &str) -> Result<u64> {
-        let status = self.proc_file("status")?;
-        let line = status.lines().find(|line| line.starts_with(name));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1));
-        let kib: u64 = kib.context("a size")?.parse()?;
-        Ok(kib * 1024)
-    }
-
-    /// CPU time of the threads that there are.
-    fn cpu_time(&self) -> Result<Duration> {
-        let mut nanos = 0;
-        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let told = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-            let first = told.split_whitespace().next().context("a time")?;
-            nanos += first.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanos))
     }
 }
 
@@ -198,15 +170,18 @@ fn idle(place: &Place, seconds: u64) -> Result<()> {
     place.empty()?;
     let node = Node::start(place)?;
     std::thread::sleep(SETTLE);
+    let pid = node.child.id();
     let megabytes = |name: &str| -> Result<String> {
-        Ok(format!("{:.1} MB", node.memory_bytes(name)? as f64 / 1e6))
+        let bytes = proc::memory_bytes(pid, name)?;
+        Ok(format!("{:.1} MB", bytes as f64 / 1e6))
     };
-    say("idle memory (VmRSS)", &megabytes("VmRSS:")?, "20 MB");
-    say("  of it the program's file", &megabytes("RssFile:")?, "-");
-    let (began, before) = (Instant::now(), node.cpu_time()?);
+    say("idle memory (VmRSS)", &megabytes("VmRSS")?, "20 MB");
+    say("  of it the program's file", &megabytes("RssFile")?, "-");
+    let (began, before) = (Instant::now(), proc::threads_seconds(pid)?);
     std::thread::sleep(Duration::from_secs(seconds));
-    let used = node.cpu_time()?.saturating_sub(before);
-    let share = used.as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    // A thread that has ended meanwhile takes its time along.
+    let used = (proc::threads_seconds(pid)? - before).max(0.0);
+    let share = used / began.elapsed().as_secs_f64() * 100.0;
     let figure = format!("idle CPU over {seconds} s");
     say(&figure, &format!("{share:.3} %"), "0.1 %");
     Ok(())

@@ -17,11 +17,13 @@ mod gate;
 mod golden;
 mod import;
 mod notation;
+mod proc;
 mod sim;
 mod syscalls;
 mod test;
 mod tidy;
 mod tree;
+mod wait;
 
 use anyhow::Result;
 use clap::Parser;

@@ -8,14 +8,14 @@ mod mutants;
 pub mod trace;
 pub mod wire;
 
-use crate::clients;
+use crate::{clients, proc, wait};
 use anyhow::{Context, Result, ensure};
 use check::{Expected, Findings};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use wire::{Client, Request};
 
 /// Arguments of `cargo xtask syscalls`.
@@ -42,6 +42,7 @@ const TRACED: &str = "openat,creat,mkdir,mkdirat,unlink,unlinkat,rmdir,rename,re
     pwrite64,pwritev,pwritev2,ftruncate,fsync,fdatasync,sendto,sendmsg,sendfile";
 const STOP_MAX: Duration = Duration::from_secs(20);
 const START_MAX: Duration = Duration::from_secs(30);
+const STEP: Duration = Duration::from_millis(20);
 /// Requests that are counted, and those before that warm up.
 const COUNTED: i32 = 400;
 const WARM_UP: i32 = 100;
@@ -129,44 +130,28 @@ impl Traced {
             .spawn()
             .context("starting strace")?;
         let data = folder.join("logs");
-        let traced = Traced {
+        let mut traced = Traced {
             strace,
             address,
             data,
             output,
         };
-        let deadline = Instant::now() + START_MAX;
-        while std::net::TcpStream::connect(address).is_err() {
-            ensure!(
-                Instant::now() < deadline,
-                "the broker did not come up: see {}",
-                folder.display()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let listens = || std::net::TcpStream::connect(address).is_ok();
+        ensure!(
+            wait::until_up(&mut traced.strace, START_MAX, STEP, listens)?,
+            "the broker did not come up: see {}",
+            folder.display()
+        );
         Ok(traced)
     }
 
     /// Asks the broker to stop and gives the trace.
     fn stop(mut self) -> Result<String> {
-        let children = format!("/proc/{0}/task/{0}/children", self.strace.id());
-        let broker = std::fs::read_to_string(children).context("the broker under strace")?;
-        let pid = broker
-            .split_whitespace()
-            .next()
-            .context("the broker is gone")?;
-        ensure!(
-            Command::new("kill").arg(pid).status()?.success(),
-            "the broker is gone"
-        );
-        let deadline = Instant::now() + STOP_MAX;
-        while self.strace.try_wait()?.is_none() {
-            ensure!(
-                Instant::now() < deadline,
-                "the broker did not stop within {STOP_MAX:?}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let pid = proc::child(self.strace.id()).context("the broker under strace")?;
+        let killed = Command::new("kill").arg(pid.to_string()).status()?;
+        ensure!(killed.success(), "the broker is gone");
+        let ended = wait::until(STOP_MAX, STEP, || Ok(self.strace.try_wait()?))?;
+        ended.with_context(|| format!("the broker did not stop within {STOP_MAX:?}"))?;
         Ok(std::fs::read_to_string(&self.output)?)
     }
 }

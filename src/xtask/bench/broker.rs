@@ -3,8 +3,8 @@
 use super::cell::Class;
 use super::load::bound;
 use super::rdkafka::said;
-use crate::clients;
 use crate::syscalls::wire::{self, Client, Request};
+use crate::{clients, wait};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -155,22 +155,20 @@ impl Broker {
             .stderr(log);
         let began = Instant::now();
         self.child = Some(command.spawn().context("start the broker")?);
-        self.wait_until_it_answers(began)?;
+        self.wait_until_it_answers()?;
         Ok(began.elapsed())
     }
 
-    fn wait_until_it_answers(&mut self, began: Instant) -> Result<()> {
-        while !clients::answers(self.address) {
-            let child = self.child.as_mut().context("the broker does not run")?;
-            let is_running = matches!(child.try_wait(), Ok(None));
-            ensure!(
-                is_running && began.elapsed() < ANSWER_MAX,
-                "{} does not answer: {}",
-                self.kind.name(),
-                self.log_tail()
-            );
-            std::thread::sleep(ASK_EVERY);
-        }
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let address = self.address;
+        let answers = || clients::answers(address);
+        let child = self.child.as_mut().context("the broker does not run")?;
+        ensure!(
+            wait::until_up(child, ANSWER_MAX, ASK_EVERY, answers)?,
+            "{} does not answer: {}",
+            self.kind.name(),
+            self.log_tail()
+        );
         Ok(())
     }
 
@@ -197,7 +195,7 @@ impl Broker {
     /// Lets it go on, and waits until it answers.
     pub fn resume(&mut self) -> Result<()> {
         self.signal("CONT")?;
-        self.wait_until_it_answers(Instant::now())
+        self.wait_until_it_answers()
     }
 
     /// Asks it to stop, and says how long that took.
@@ -205,13 +203,10 @@ impl Broker {
         let began = Instant::now();
         self.signal("TERM")?;
         let mut child = self.child.take().context("the broker does not run")?;
-        while matches!(child.try_wait(), Ok(None)) {
-            if began.elapsed() > STOP_MAX {
-                child.kill()?;
-                child.wait()?;
-                bail!("{} did not stop within {STOP_MAX:?}", self.kind.name());
-            }
-            std::thread::sleep(ASK_EVERY);
+        if wait::until(STOP_MAX, ASK_EVERY, || Ok(child.try_wait()?))?.is_none() {
+            child.kill()?;
+            child.wait()?;
+            bail!("{} did not stop within {STOP_MAX:?}", self.kind.name());
         }
         Ok(began.elapsed())
     }
@@ -228,39 +223,31 @@ impl Broker {
     pub fn create_topic(&self, name: &str, partitions: i32, class: Class) -> Result<()> {
         let configs = [("flush.messages", class.flush_messages())];
         let request = wire::create_topic(name, partitions, &configs);
-        let began = Instant::now();
-        loop {
+        let mut refusal = String::new();
+        let made = wait::until(ANSWER_MAX, Duration::from_millis(50), || {
             let code = Client::connect(self.address)
                 .and_then(|mut client| wire::topic_code(&client.ask(&request)?));
-            match code {
-                // 36: it is there already, because an earlier answer was lost.
-                Ok(0 | 36) => break,
-                other if began.elapsed() > ANSWER_MAX => {
-                    bail!("topic {name} cannot be made: {other:?}")
-                }
-                _ => std::thread::sleep(Duration::from_millis(50)),
+            // 36: it is there already, because an earlier answer was lost.
+            if let Ok(0 | 36) = code {
+                return Ok(Some(()));
             }
-        }
+            refusal = format!("{code:?}");
+            Ok(None)
+        })?;
+        made.with_context(|| format!("topic {name} cannot be made: {refusal}"))?;
         self.touch(name, 0..partitions)
     }
 
     /// Has a record acknowledged on each of these partitions, however often it must be sent.
     pub fn touch(&self, name: &str, partitions: std::ops::Range<i32>) -> Result<()> {
-        let began = Instant::now();
         let mut left: Vec<i32> = partitions.collect();
-        while !left.is_empty() {
-            left = self.refused(name, &left).unwrap_or(left);
-            if left.is_empty() {
-                break;
+        let taken = wait::until(ANSWER_MAX, Duration::from_millis(10), || {
+            if let Ok(refused) = self.refused(name, &left) {
+                left = refused;
             }
-            ensure!(
-                began.elapsed() < ANSWER_MAX,
-                "{} partitions of {name} do not take a record",
-                left.len()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
+            Ok(left.is_empty().then_some(()))
+        })?;
+        taken.with_context(|| format!("{} partitions of {name} do not take a record", left.len()))
     }
 
     /// Sends a record to each of these partitions; those that did not take it.
@@ -287,20 +274,17 @@ impl Broker {
         let answer = Client::connect(self.address)?.ask(&wire::delete_topic(name))?;
         let code = wire::topic_code(&answer)?;
         ensure!(code == 0, "topic {name} is not deleted: error {code}");
-        let began = Instant::now();
         let prefix = format!("{name}-");
-        while std::fs::read_dir(self.logs())?
-            .filter_map(Result::ok)
-            .any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-        {
-            ensure!(
-                began.elapsed() < DELETE_MAX,
-                "{} leaves the files of topic {name} where they are",
-                self.kind.name()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        let gone = wait::until(DELETE_MAX, Duration::from_millis(20), || {
+            let is_left = std::fs::read_dir(self.logs())?
+                .filter_map(Result::ok)
+                .any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+            Ok((!is_left).then_some(()))
+        })?;
+        gone.with_context(|| {
+            let kind = self.kind.name();
+            format!("{kind} leaves the files of topic {name} where they are")
+        })
     }
 
     /// Deletes what a run that failed has left, lest it fill the disk.

@@ -8,6 +8,7 @@ use super::plan::{Mode, PAIRS_MIN, Side, order, wants_pair};
 use super::proc::{self, Snapshot};
 use super::result::{CellResult, Figures, Noise, Run, metric};
 use super::{rdkafka, table};
+use crate::proc::memory_bytes;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -323,7 +324,7 @@ fn sided(cell: &Cell, side: Side, load: &Load) -> Load {
 /// Adds what a process holds.
 pub fn put_memory(figures: &mut Figures, pid: u32) -> Result<()> {
     for (name, key) in [(metric::RSS, "VmRSS"), (metric::ANON, "RssAnon")] {
-        let bytes = proc::process_memory(pid, key)?;
+        let bytes = memory_bytes(pid, key)?;
         figures.insert(name.to_owned(), bytes as f64 / 1e6);
     }
     Ok(())

@@ -9,6 +9,7 @@
 use super::plan::Mode;
 use super::proc;
 use super::result::Noise;
+use crate::wait;
 use anyhow::{Result, ensure};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -92,12 +93,11 @@ impl Filler {
 pub fn sync() -> Result<()> {
     let status = Command::new("sync").status()?;
     ensure!(status.success(), "sync ended with {status}");
-    let began = Instant::now();
-    while proc::memory("Dirty")? + proc::memory("Writeback")? > DIRTY_MAX
-        && began.elapsed() < SETTLE_MAX
-    {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    // A disk that does not get there in time is noise of the run.
+    wait::until(SETTLE_MAX, Duration::from_millis(50), || {
+        let unwritten = proc::memory("Dirty")? + proc::memory("Writeback")?;
+        Ok((unwritten <= DIRTY_MAX).then_some(()))
+    })?;
     Ok(())
 }
 

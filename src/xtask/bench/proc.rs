@@ -1,6 +1,7 @@
-//! What the kernel tells of processes, processors, memory and disks.
+//! What the kernel tells of the machine: all processes, processors, memory and disks.
 
 use super::result::Noise;
+use crate::proc::{read, size_of};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -60,16 +61,6 @@ pub fn host_times(text: &str) -> Option<HostTimes> {
     })
 }
 
-/// A size of `/proc/meminfo` or `/proc/PID/status`, in bytes.
-pub fn size_of(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find(|line| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(':'))
-    })?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
-}
-
 /// Flushes that a disk has completed, from `/proc/diskstats`.
 pub fn flushes(text: &str, device: &str) -> Option<u64> {
     let line = text
@@ -78,35 +69,9 @@ pub fn flushes(text: &str, device: &str) -> Option<u64> {
     line.split_whitespace().nth(18)?.parse().ok()
 }
 
-/// Nanoseconds on a processor, from `/proc/PID/task/TID/schedstat`.
-pub fn scheduled_nanos(text: &str) -> Option<u64> {
-    text.split_whitespace().next()?.parse().ok()
-}
-
-fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| path.to_owned())
-}
-
 /// A size of `/proc/meminfo`, in bytes.
 pub fn memory(name: &str) -> Result<u64> {
     size_of(&read("/proc/meminfo")?, name).with_context(|| name.to_owned())
-}
-
-/// A size of a process, in bytes.
-pub fn process_memory(pid: u32, name: &str) -> Result<u64> {
-    size_of(&read(&format!("/proc/{pid}/status"))?, name).with_context(|| name.to_owned())
-}
-
-/// Seconds on a processor of the threads that a process has now, to the nanosecond.
-pub fn threads_seconds(pid: u32) -> Result<f64> {
-    let mut nanos = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between being listed and being read.
-        if let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) {
-            nanos += scheduled_nanos(&text).unwrap_or(0);
-        }
-    }
-    Ok(nanos as f64 / 1e9)
 }
 
 /// The load average of one minute.
@@ -281,25 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_whole_names() {
-        let text = "VmRSS:\t   80 kB\nRssAnon:\t 40 kB\nRssAnonHuge: 8 kB\n";
-        assert_eq!(size_of(text, "VmRSS"), Some(81_920));
-        assert_eq!(size_of(text, "RssAnon"), Some(40_960));
-        assert_eq!(size_of(text, "Rss"), None);
-    }
-
-    #[test]
     fn flushes_are_the_sixteenth_count() {
         let text = "   7 0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n 254 0 vda 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17\n";
         assert_eq!(flushes(text, "vda"), Some(16));
         assert_eq!(flushes(text, "loop0"), Some(0));
         assert_eq!(flushes(text, "sda"), None);
-    }
-
-    #[test]
-    fn a_thread_says_how_long_it_ran() {
-        assert_eq!(scheduled_nanos("123 45 6\n"), Some(123));
-        assert_eq!(scheduled_nanos(""), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A broker in a process of its own: ours, or Apache Kafka to calibrate a suite by.
 
 use super::suites::PROFILE;
+use crate::wait;
 use anyhow::{Context, Result, bail, ensure};
 use std::fmt;
 use std::fs::File;
@@ -8,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Which broker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -32,6 +33,8 @@ impl fmt::Display for Peer {
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a broker may take to stop when asked to.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// How often it is asked, and looked after, until then.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a broker is started for.
 pub struct Setup<'a> {
@@ -83,23 +86,18 @@ impl Node {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
-        let deadline = Instant::now() + START_MAX;
-        loop {
-            if answers(self.address) {
-                return Ok(());
-            }
-            if !self.is_running() || Instant::now() > deadline {
-                let log = std::fs::read_to_string(self.folder.join("broker.log"))?;
-                let tail: Vec<&str> = log.lines().rev().take(20).collect();
-                let tail: Vec<&str> = tail.into_iter().rev().collect();
-                bail!(
-                    "the broker did not come up at {}:\n{}",
-                    self.address,
-                    tail.join("\n")
-                );
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        let address = self.address;
+        let answers = || answers(address);
+        if wait::until_up(&mut self.child, START_MAX, ASK_EVERY, answers)? {
+            return Ok(());
         }
+        let log = std::fs::read_to_string(self.folder.join("broker.log"))?;
+        let tail: Vec<&str> = log.lines().rev().take(20).collect();
+        let tail: Vec<&str> = tail.into_iter().rev().collect();
+        bail!(
+            "the broker did not come up at {address}:\n{}",
+            tail.join("\n")
+        );
     }
 }
 
@@ -109,11 +107,8 @@ impl Drop for Node {
         let _ = Command::new("kill")
             .arg(self.child.id().to_string())
             .status();
-        let deadline = Instant::now() + STOP_MAX;
-        while self.is_running() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        if self.is_running() {
+        let ended = wait::until(STOP_MAX, ASK_EVERY, || Ok(self.child.try_wait()?));
+        if let Ok(None) = ended {
             eprintln!("the broker did not stop within {STOP_MAX:?} of SIGTERM; killed");
             let _ = self.child.kill();
         }

@@ -1,13 +1,13 @@
 //! A broker under strace, which makes some of its calls fail, or in a namespace of its own; and short ways to ask it.
 
-use crate::clients;
 use crate::syscalls::wire::{self, Client};
-use anyhow::{Context, Result, bail, ensure};
+use crate::{clients, proc, wait};
+use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// KAFKA_STORAGE_ERROR.
 pub const STORAGE_ERROR: i16 = 56;
@@ -15,7 +15,8 @@ const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
 /// How much of a broker's log is shown when its stop was not clean.
 const LOG_LINES_SHOWN: usize = 30;
-const STEP: Duration = Duration::from_millis(20);
+/// How often it is asked whether it is there, or gone.
+pub const STEP: Duration = Duration::from_millis(20);
 
 /// Where a broker's data are and how it is started.
 pub struct Home {
@@ -129,16 +130,12 @@ impl Home {
             trace: self.folder.join("trace.txt"),
             is_traced,
         };
-        let deadline = Instant::now() + START_MAX;
-        while std::net::TcpStream::connect(self.address).is_err() {
-            let is_running = broker.child.try_wait()?.is_none();
-            ensure!(
-                is_running && Instant::now() < deadline,
-                "the broker did not come up: see {}",
-                broker.log.display()
-            );
-            std::thread::sleep(STEP);
-        }
+        let listens = || std::net::TcpStream::connect(self.address).is_ok();
+        ensure!(
+            wait::until_up(&mut broker.child, START_MAX, STEP, listens)?,
+            "the broker did not come up: see {}",
+            broker.log.display()
+        );
         Ok(broker)
     }
 }
@@ -158,29 +155,18 @@ impl Broker {
 
     /// Waits until the process ends by itself.
     pub fn ended(mut self) -> Result<ExitStatus> {
-        let deadline = Instant::now() + STOP_MAX;
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            ensure!(Instant::now() < deadline, "the process does not end");
-            std::thread::sleep(STEP);
-        }
+        let ended = wait::until(STOP_MAX, STEP, || Ok(self.child.try_wait()?))?;
+        ended.context("the process does not end")
     }
 
     /// Asks it to stop, and waits until it has done so cleanly.
     pub fn stop(self) -> Result<()> {
         let pid = self.child.id();
         let pid = match self.is_traced {
-            false => pid.to_string(),
-            true => {
-                let children = format!("/proc/{pid}/task/{pid}/children");
-                let children = std::fs::read_to_string(children).context("the traced broker")?;
-                let first = children.split_whitespace().next();
-                first.context("the broker is gone")?.to_owned()
-            }
+            false => pid,
+            true => proc::child(pid).context("the traced broker")?,
         };
-        let killed = Command::new("kill").arg(pid).status()?;
+        let killed = Command::new("kill").arg(pid.to_string()).status()?;
         ensure!(killed.success(), "the broker is gone");
         let log = self.log.clone();
         let status = self.ended()?;
@@ -234,22 +220,4 @@ pub fn create(client: &mut Client, topic: &str, partitions: i32) -> Result<i16> 
 /// Deletes a topic; gives the error code.
 pub fn delete(client: &mut Client, topic: &str) -> Result<i16> {
     wire::topic_code(&client.ask(&wire::delete_topic(topic))?)
-}
-
-/// Asks again until the answer is something, for as long as `limit`.
-pub fn until<T>(
-    what: &str,
-    limit: Duration,
-    mut ask: impl FnMut() -> Result<Option<T>>,
-) -> Result<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        if let Some(found) = ask()? {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            bail!("waited in vain until {what}");
-        }
-        std::thread::sleep(STEP);
-    }
 }

@@ -1,8 +1,8 @@
 //! A broker whose disk is full: a small file system in memory, in a namespace of its own.
 
-use super::broker::{Home, STORAGE_ERROR, create, delete, look, look_at, put, until};
-use crate::clients;
+use super::broker::{Home, STEP, STORAGE_ERROR, create, delete, look, look_at, put};
 use crate::syscalls::wire::{self, Client};
+use crate::{clients, wait};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
@@ -93,7 +93,7 @@ fn fill(client: &mut Client, topic: &str, mut next: i64) -> Result<i64> {
 
 /// Waits until a topic takes records again; gives how many it has then.
 fn resumed(client: &mut Client, topic: &str, next: i64) -> Result<i64> {
-    until("writes resume", FREED_MAX, || {
+    let resumed = wait::until(FREED_MAX, STEP, || {
         match put(client, topic, 0, VALUE_BYTES)? {
             (0, base_offset) => {
                 ensure!(base_offset == next, "offset {base_offset}, not {next}");
@@ -102,7 +102,8 @@ fn resumed(client: &mut Client, topic: &str, next: i64) -> Result<i64> {
             (STORAGE_ERROR, _) => Ok(None),
             (code, _) => bail!("a full disk gives {code}"),
         }
-    })
+    })?;
+    resumed.context("waited in vain until writes resume")
 }
 
 /// The disk is filled three times; space comes back by DeleteRecords, by DeleteTopics, and by both after a start on the
