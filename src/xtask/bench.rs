@@ -15,6 +15,7 @@ mod memory;
 mod page;
 mod plan;
 mod proc;
+mod process;
 mod rdkafka;
 mod result;
 mod shape;
@@ -244,7 +245,7 @@ fn prepare(root: &Path, folder: &Path, versions: &mut BTreeMap<String, String>) 
         }
     };
     let mut note = |name: &str, command: &mut Command| -> Result<()> {
-        let said = rdkafka::said(command)?;
+        let said = process::said(command)?;
         let line = said.lines().next().unwrap_or_default();
         versions.insert(name.to_owned(), line.to_owned());
         Ok(())
@@ -280,7 +281,7 @@ fn machine(folder: &Path) -> Result<Machine> {
         .find(|line| line.starts_with("model name"));
     let name = named.and_then(|line| line.split_once(": "));
     let first = |command: &mut Command| -> Result<String> {
-        let said = rdkafka::said(command)?;
+        let said = process::said(command)?;
         Ok(said.lines().last().unwrap_or_default().trim().to_owned())
     };
     // What follows the version names its builder.

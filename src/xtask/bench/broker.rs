@@ -1,8 +1,7 @@
 //! A broker in a process of its own that can be stopped, continued, killed and started again.
 
 use super::cell::Class;
-use super::load::bound;
-use super::rdkafka::said;
+use super::process::{bound, said};
 use crate::syscalls::wire::{self, Client, Request};
 use crate::{clients, wait};
 use anyhow::{Context, Result, bail, ensure};

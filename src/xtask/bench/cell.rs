@@ -147,14 +147,8 @@ impl Cell {
     }
 }
 
-impl Load {
-    /// One producer of 1 KiB records as fast as may be, 16 partitions, class *replicated*.
-    pub fn bulk() -> Load {
-        BULK
-    }
-}
-
-const BULK: Load = Load {
+/// One producer of 1 KiB records as fast as may be, 16 partitions, class *replicated*.
+pub const BULK: Load = Load {
     client: Client::Ours,
     shape: Shape::Bulk,
     size_bytes: 1024,

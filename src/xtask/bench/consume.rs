@@ -2,10 +2,11 @@
 
 use super::cell::{Class, Client, Consume};
 use super::lab::{Lab, put_memory};
-use super::load::{finish, finish_all, start};
+use super::load::in_bulk;
 use super::memory;
 use super::plan::Mode;
-use super::result::{Figures, Noise, metric};
+use super::process::{finish, finish_all, said, start};
+use super::result::{Figures, Noise, metric, named};
 use super::tools::{self, Told};
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
@@ -31,9 +32,8 @@ impl Lab {
         command.args(["--size", &RECORD_BYTES.to_string()]);
         command.args(["--rate", &FILL_RATE.to_string()]);
         command.args(["--seconds", &seconds.to_string()]);
-        command.args(["--linger-ms", "5", "--batch-size", "131072"]);
-        command.args(["--buffer", "134217728"]);
-        let told = tools::perf(&finish(start(&mut command)?)?, &[])?;
+        in_bulk(&mut command);
+        let told = tools::perf(&said(&mut command)?, &[])?;
         Ok(told.records as u64)
     }
 
@@ -72,17 +72,14 @@ impl Lab {
             sum.seconds += round.seconds.max(0.001);
         }
         let spent = self.snapshot(pid)?.since(&first);
-        let mut figures = Figures::new();
         let cpu_per_gb = spent.broker_cpu_seconds / (sum.bytes / 1e9);
-        for (name, value) in [
+        let mut figures = named([
             (metric::MEGABYTES, sum.bytes / sum.seconds / 1e6),
             (metric::RECORDS, sum.records / sum.seconds),
             (metric::CPU_PER_GB, cpu_per_gb),
             (metric::CLIENT_CPU, spent.client_cpu_seconds),
             (metric::SECONDS, sum.seconds),
-        ] {
-            figures.insert(name.to_owned(), value);
-        }
+        ]);
         put_memory(&mut figures, pid)?;
         let broker = &self.brokers[index];
         broker.delete_topic(&topic)?;
@@ -139,16 +136,13 @@ impl Lab {
         let during = during?;
         let spent = self.snapshot(pid)?.since(&first);
         ensure!(read.records >= records as f64, "records are missing");
-        let mut figures = Figures::new();
-        for (name, value) in [
+        let mut figures = named([
             (metric::MEGABYTES, read.bytes / read.seconds.max(1e-9) / 1e6),
             (metric::PRODUCE_P99_BEFORE, alone),
             (metric::PRODUCE_P99_DURING, during),
             (metric::CPU, spent.broker_cpu_seconds),
             (metric::SECONDS, read.seconds),
-        ] {
-            figures.insert(name.to_owned(), value);
-        }
+        ]);
         put_memory(&mut figures, pid)?;
         let broker = &self.brokers[index];
         broker.delete_topic(&hot)?;
@@ -164,8 +158,7 @@ impl Lab {
         command.args(["--size", &RECORD_BYTES.to_string()]);
         command.args(["--seconds", &BESIDE_SECONDS.to_string()]);
         let names = [metric::P50, metric::P99, metric::P999];
-        let said = finish(start(&mut command)?)?;
-        let told = tools::perf(&said, &[("acknowledgedMicros", names)])?;
+        let told = tools::perf(&said(&mut command)?, &[("acknowledgedMicros", names)])?;
         let (_, millis) = told.times.get(1).context("a p99")?;
         Ok(*millis)
     }

@@ -1,13 +1,14 @@
 //! The machine with both brokers on it, of which one runs at a time.
 
 use super::broker::{Broker, Kind};
-use super::cell::{Cell, Class, Load, Shape, Work};
+use super::cell::{BULK, Cell, Class, Load, Shape, Work};
 use super::load::{Amount, Done, Tools, figures};
 use super::memory::{self, Filler};
 use super::plan::{Mode, PAIRS_MIN, Side, order, wants_pair};
 use super::proc::{self, Snapshot};
-use super::result::{CellResult, Figures, Noise, Run, metric};
-use super::{rdkafka, table};
+use super::process::said;
+use super::result::{CellResult, Figures, Noise, Run, metric, named};
+use super::table;
 use crate::proc::memory_bytes;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -88,12 +89,11 @@ impl Lab {
             let topic = self.topic();
             let broker = &self.brokers[index];
             broker.create_topic(&topic, 16, Class::Replicated)?;
-            let bulk = Load::bulk();
             let tiny = Load {
                 shape: Shape::Tiny,
                 size_bytes: 100,
                 producers: 4,
-                ..bulk
+                ..BULK
             };
             let amount = |seconds| Amount {
                 seconds,
@@ -101,12 +101,12 @@ impl Lab {
             };
             let address = broker.address();
             self.tools
-                .run(&bulk, address, &topic, amount(part.div_ceil(2)))?;
+                .run(&BULK, address, &topic, amount(part.div_ceil(2)))?;
             self.tools
                 .run(&tiny, address, &topic, amount(part.div_ceil(4)))?;
             let mut consume = self.tools.perf(address, "consume", &topic, part);
             consume.args(["--seconds", &part.div_ceil(4).to_string()]);
-            rdkafka::said(&mut consume)?;
+            said(&mut consume)?;
             broker.delete_topic(&topic)?;
         }
         Ok(())
@@ -324,14 +324,14 @@ fn sided(cell: &Cell, side: Side, load: &Load) -> Load {
 /// Adds what a process holds.
 pub fn put_memory(figures: &mut Figures, pid: u32) -> Result<()> {
     for (name, key) in [(metric::RSS, "VmRSS"), (metric::ANON, "RssAnon")] {
-        let bytes = memory_bytes(pid, key)?;
-        figures.insert(name.to_owned(), bytes as f64 / 1e6);
+        let megabytes = memory_bytes(pid, key)? as f64 / 1e6;
+        figures.extend(named([(name, megabytes)]));
     }
     Ok(())
 }
 
 /// The date and time, UTC.
 pub fn now() -> Result<String> {
-    let said = rdkafka::said(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
-    Ok(said.lines().next().context("a date")?.to_owned())
+    let date = said(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M"]))?;
+    Ok(date.lines().next().context("a date")?.to_owned())
 }

@@ -3,10 +3,10 @@
 use super::broker::Broker;
 use super::cell::Class;
 use super::lab::{Lab, put_memory};
-use super::load::start;
+use super::load::in_bulk;
 use super::plan::Mode;
-use super::rdkafka::said;
-use super::result::{Figures, Noise, metric};
+use super::process::{said, start};
+use super::result::{Figures, Noise, metric, named};
 use super::stats;
 use crate::proc::threads_seconds;
 use crate::syscalls::wire::{self, Client};
@@ -58,16 +58,14 @@ impl Lab {
         let answered = broker.start()?;
         broker.touch("many", 0..count)?;
         let serving = began.elapsed();
-        for (name, value) in [
+        figures.extend(named([
             (metric::CREATED, created.as_secs_f64()),
             (metric::USABLE, usable.as_secs_f64()),
             (metric::CPU, spent.broker_cpu_seconds),
             (metric::STOP, stopped.as_secs_f64()),
             (metric::START, answered.as_secs_f64()),
             (metric::RESTART, serving.as_secs_f64()),
-        ] {
-            figures.insert(name.to_owned(), value);
-        }
+        ]));
         Ok((figures, spent.noise(before)))
     }
 
@@ -84,7 +82,7 @@ impl Lab {
         let used = threads_seconds(pid)? - used;
         let share = used / began.elapsed().as_secs_f64() * 100.0;
         let spent = self.snapshot(pid)?.since(&first);
-        let mut figures = Figures::from([(metric::IDLE_CPU.to_owned(), share)]);
+        let mut figures = named([(metric::IDLE_CPU, share)]);
         put_memory(&mut figures, pid)?;
         Ok((figures, spent.noise(before)))
     }
@@ -103,8 +101,7 @@ impl Lab {
             broker.kill()?;
         }
         let median = stats::median(&times).context("there were starts")?;
-        let figures = Figures::from([(metric::START.to_owned(), median)]);
-        Ok((figures, noise))
+        Ok((named([(metric::START, median)]), noise))
     }
 
     /// A run of W10b.
@@ -119,8 +116,7 @@ impl Lab {
         let address = broker.address();
         let mut command = self.tools.perf(address, "produce", "killed", seconds);
         command.args(["--seconds", &(10 * seconds).to_string()]);
-        command.args(["--linger-ms", "5", "--batch-size", "131072"]);
-        command.args(["--buffer", "134217728"]);
+        in_bulk(&mut command);
         let mut client = start(&mut command)?;
         std::thread::sleep(Duration::from_secs(seconds));
         ensure!(client.try_wait()?.is_none(), "the load ended too early");
@@ -134,13 +130,12 @@ impl Lab {
         let began = Instant::now();
         let answered = broker.start()?;
         broker.touch("killed", 0..KILL_PARTITIONS)?;
-        let figures = [
+        let figures = named([
             (metric::RESTART, began.elapsed().as_secs_f64()),
             (metric::START, answered.as_secs_f64()),
             (metric::HELD, held / 1e9),
-        ];
-        let figures = figures.map(|(name, value)| (name.to_owned(), value));
-        Ok((Figures::from(figures), spent.noise(before)))
+        ]);
+        Ok((figures, spent.noise(before)))
     }
 }
 

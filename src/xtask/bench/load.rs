@@ -2,13 +2,13 @@
 
 use super::cell::{Client, Load, Shape};
 use super::proc::Spent;
-use super::result::{Figures, metric};
+use super::process::{finish_all, limited, said, start};
+use super::result::{Figures, metric, named};
 use super::tools::{self, Names, Told};
 use anyhow::{Context, Result, bail, ensure};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Command;
 
 /// Payloads in a file for ProducerPerformance.
 const PAYLOADS: usize = 1_000;
@@ -22,8 +22,6 @@ const LIBRDKAFKA_BATCH_BYTES: &str = "1000000";
 const WARM_UP_SHARE: f64 = 0.1;
 /// Seconds that loads at a rate run before they count.
 const WARM_UP_SECONDS: u64 = 2;
-/// A client that takes longer than this many times what it should is ended.
-const PATIENCE: u64 = 10;
 
 const TIMES: Names = [metric::P50, metric::P99, metric::P999];
 const ACK_TIMES: Names = [metric::ACK_P50, metric::ACK_P99, "ack p99.9 ms"];
@@ -122,10 +120,7 @@ impl Tools {
         }
         let mut warm_up = 0;
         match load.shape {
-            Shape::Bulk => {
-                command.args(["--linger-ms", LINGER_MS, "--batch-size", BATCH_BYTES]);
-                command.args(["--buffer", BUFFER_BYTES]);
-            }
+            Shape::Bulk => in_bulk(&mut command),
             Shape::Tiny => {
                 command.args(["--batch-size", "1", "--request-size", "1"]);
                 command.args(["--buffer", "65536"]);
@@ -136,7 +131,7 @@ impl Tools {
                 command.args(["--warmup-seconds", &warm_up.to_string()]);
             }
         }
-        let said = finish(start(&mut command)?)?;
+        let said = said(&mut command)?;
         let distributions: &[(&str, Names)] = match load.shape {
             Shape::EndToEnd => &[("endToEndMicros", TIMES), ("acknowledgedMicros", ACK_TIMES)],
             _ => &[("acknowledgedMicros", TIMES)],
@@ -170,7 +165,7 @@ impl Tools {
         if let Some(is_on) = load.idempotence {
             command.arg(format!("enable.idempotence={is_on}"));
         }
-        let said = finish(start(&mut command)?)?;
+        let said = said(&mut command)?;
         let told = tools::producer_performance(&said, load.size_bytes, TIMES)?;
         Ok(Done {
             told,
@@ -253,80 +248,33 @@ impl Tools {
     }
 }
 
-/// Words before a command that have the kernel send it a signal when this program ends; none where there is no `setpriv`.
-pub fn bound(signal: &'static str) -> Vec<&'static str> {
-    static HAS_SETPRIV: OnceLock<bool> = OnceLock::new();
-    let needs = [("setpriv", "--version")];
-    match HAS_SETPRIV.get_or_init(|| crate::clients::absent(&needs).is_empty()) {
-        true => vec!["setpriv", "--pdeathsig", signal, "--"],
-        false => Vec::new(),
-    }
-}
-
-/// A command that is ended when it takes far too long, and when this program ends: `timeout` hands SIGTERM on.
-fn limited(seconds: u64) -> Command {
-    let limit = (seconds * PATIENCE + 120).to_string();
-    let mut words = bound("TERM");
-    words.extend(["timeout", "--kill-after=5", &limit]);
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]);
-    command
-}
-
-/// Starts a client whose words are kept.
-pub fn start(command: &mut Command) -> Result<Child> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("{:?}", command.get_program()))
-}
-
-/// Waits for a client; what it said on standard output.
-pub fn finish(child: Child) -> Result<String> {
-    let output = child.wait_with_output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "a client ended with {}: {}",
-        output.status,
-        tools::tail(&format!("{text}{errors}"))
-    );
-    Ok(text)
-}
-
-/// Waits for clients that run side by side, for all of them even if one fails.
-pub fn finish_all(children: Vec<Child>) -> Result<Vec<String>> {
-    let all: Vec<Result<String>> = children.into_iter().map(finish).collect();
-    all.into_iter().collect()
+/// Has `millrace perf produce` send in bulk.
+pub fn in_bulk(perf: &mut Command) {
+    perf.args(["--linger-ms", LINGER_MS, "--batch-size", BATCH_BYTES]);
+    perf.args(["--buffer", BUFFER_BYTES]);
 }
 
 /// The figures of a load.
 pub fn figures(load: &Load, done: &Done, spent: &Spent) -> Figures {
-    let mut figures = Figures::new();
-    let mut put = |name: &str, value: f64| {
-        figures.insert(name.to_owned(), value);
-    };
     let told = &done.told;
     let seconds = told.seconds.max(1e-9);
-    put(metric::MEGABYTES, told.bytes / seconds / 1e6);
-    put(metric::RECORDS, told.records / seconds);
-    let gigabytes = done.records * load.size_bytes as f64 / 1e9;
-    if load.shape == Shape::Bulk {
-        put(metric::CPU_PER_GB, spent.broker_cpu_seconds / gigabytes);
+    let cost = if load.shape == Shape::Bulk {
+        let gigabytes = done.records * load.size_bytes as f64 / 1e9;
+        (metric::CPU_PER_GB, spent.broker_cpu_seconds / gigabytes)
     } else {
         let micros = spent.broker_cpu_seconds * 1e6;
-        put(metric::CPU_PER_REQUEST, micros / done.records);
-    }
+        (metric::CPU_PER_REQUEST, micros / done.records)
+    };
+    let mut figures = named([
+        (metric::MEGABYTES, told.bytes / seconds / 1e6),
+        (metric::RECORDS, told.records / seconds),
+        cost,
+        (metric::CLIENT_CPU, spent.client_cpu_seconds),
+        (metric::SECONDS, told.seconds),
+    ]);
     if load.class == super::cell::Class::Flushed {
-        put(metric::FLUSHES, spent.flushes / done.records);
+        figures.extend(named([(metric::FLUSHES, spent.flushes / done.records)]));
     }
-    for (name, millis) in &told.times {
-        put(name, *millis);
-    }
-    put(metric::CLIENT_CPU, spent.client_cpu_seconds);
-    put(metric::SECONDS, told.seconds);
+    figures.extend(named(told.times.iter().copied()));
     figures
 }

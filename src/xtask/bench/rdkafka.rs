@@ -1,8 +1,9 @@
 //! rdkafka_performance, built from the source of librdkafka that the crate `rdkafka-sys` carries.
 
+use super::process::said;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// What building it needs.
 const NEEDS: &[(&str, &str)] = &[("make", "--version"), ("cc", "--version")];
@@ -64,22 +65,4 @@ fn source(root: &Path) -> Result<(PathBuf, String)> {
     let folder = manifest.parent().context("a folder")?.join("librdkafka");
     ensure!(folder.is_dir(), "{} is not there", folder.display());
     Ok((folder, version))
-}
-
-/// What a program says on standard output; its errors are told if it fails.
-pub fn said(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{:?}", command.get_program()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{:?} ended with {}: {}",
-        command.get_program(),
-        output.status,
-        super::tools::tail(&format!("{text}{errors}"))
-    );
-    Ok(text)
 }

@@ -63,6 +63,12 @@ pub mod metric {
 /// Figures by their names.
 pub type Figures = BTreeMap<String, f64>;
 
+/// Figures from what they are called and what they are.
+pub fn named<'a>(figures: impl IntoIterator<Item = (&'a str, f64)>) -> Figures {
+    let owned = |(name, value): (&str, f64)| (name.to_owned(), value);
+    figures.into_iter().map(owned).collect()
+}
+
 /// What else the machine did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Noise {
@@ -239,7 +245,7 @@ pub mod samples {
     pub fn run(side: Side, name: &str, value: f64) -> Run {
         Run {
             side,
-            figures: Figures::from([(name.to_owned(), value)]),
+            figures: named([(name, value)]),
             noise: Noise::default(),
         }
     }
