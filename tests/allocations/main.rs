@@ -2,27 +2,26 @@
 //!
 //! Counted is the whole process but the client, from the first byte sent to the last byte of the answer. What a request
 //! usually costs is the median of many: now and then a table grows, or a timer comes.
-#![allow(
-    clippy::needless_update,
-    reason = "requests are written alike, however many fields they set"
-)]
 
+mod client;
 mod counting;
+#[path = "../gate/node.rs"]
 mod node;
+#[path = "../gate/requests.rs"]
+mod requests;
 
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use protocol::frame::decode_response;
-use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::{CreateTopicsRequest, FetchRequest, ProduceRequest};
-use protocol::records::{BatchBuilder, Compression};
-use protocol::wire::Records;
+use protocol::messages::{CreateTopicsRequest, ProduceRequest};
+use protocol::records::Compression;
+use types::Uuid;
 
+use client::Connection;
 use counting::Asked;
-use node::{Broker, Connection, Frame, frame};
+use node::Node;
+use requests::{CREATE_TOPICS_VERSION, PRODUCE_VERSION, REPLICATED};
 
 /// Bytes of a record's value.
 const VALUE_BYTES: usize = 200;
@@ -46,68 +45,32 @@ fn run(story: impl Future<Output = ()>) {
     runtime::task::block_on(story);
 }
 
-async fn create(connection: &mut Connection, name: &str, configs: &[(&str, &str)]) {
-    let config = |&(name, value): &(&str, &str)| CreatableTopicConfig {
-        name: name.to_owned(),
-        value: Some(value.to_owned()),
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: name.to_owned(),
-            num_partitions: 1,
-            replication_factor: -1,
-            configs: configs.iter().map(config).collect(),
-            ..Default::default()
-        }],
-        timeout_ms: 30_000,
-        ..Default::default()
-    };
-    let response = connection.call(7, &request).await;
+async fn create(connection: &mut Connection, name: &str, configs: &[(&str, &str)]) -> Uuid {
+    let frame = requests::create_topic(name, configs).into();
+    let response = connection.call::<CreateTopicsRequest>(CREATE_TOPICS_VERSION, &frame);
+    let response = response.await;
     assert_eq!(response.topics[0].error_code, 0);
+    response.topics[0].topic_id
 }
 
-/// A batch of `count` records whose values do not shrink to nothing.
-fn batch(compression: Compression, count: usize, value_bytes: usize) -> Bytes {
+/// A Produce of one batch.
+fn produce(topic_id: Uuid, compression: Compression, count: usize, value_bytes: usize) -> Bytes {
     let now = runtime::Clock::start().now().wall.as_millis();
-    let mut builder = BatchBuilder::new(0).compression(compression);
-    for record in 0..count {
-        let value: Vec<u8> = (0..value_bytes)
-            .map(|at| (at * (record + 7) % 251) as u8)
-            .collect();
-        builder.append(now, None, Some(&value), &[]);
-    }
-    builder.build().into_bytes()
+    let records = requests::batch(now, compression, count, value_bytes);
+    requests::produce(topic_id, records).into()
 }
 
-fn produce(topic: &str, records: Bytes) -> Frame {
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 30_000,
-        topic_data: vec![TopicProduceData {
-            name: topic.to_owned(),
-            partition_data: vec![PartitionProduceData {
-                index: 0,
-                records: Some(Records::Bytes(records)),
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    frame(9, &request)
-}
-
-async fn produce_once(connection: &mut Connection, frame: &Frame) -> Asked {
+async fn produce_once(connection: &mut Connection, frame: &Bytes) -> Asked {
     let (answer, asked) = connection.ask(frame).await;
-    let (_, response) = decode_response::<ProduceRequest>(answer, 9).expect("an answer");
+    let (_, response) =
+        decode_response::<ProduceRequest>(answer, PRODUCE_VERSION).expect("an answer");
     let answer = &response.responses[0].partition_responses[0];
     assert_eq!(answer.error_code, 0, "{:?}", answer.error_message);
     asked
 }
 
 /// What a request usually costs.
-async fn usual(connection: &mut Connection, frame: &Frame) -> Asked {
+async fn usual(connection: &mut Connection, frame: &Bytes) -> Asked {
     let (mut calls, mut bytes) = (Vec::new(), Vec::new());
     for _ in 0..REQUESTS {
         let asked = produce_once(connection, frame).await;
@@ -123,26 +86,23 @@ async fn usual(connection: &mut Connection, frame: &Frame) -> Asked {
 }
 
 /// Whether a request costs what a `small` one does, and the memory that it is received into.
-fn assert_near(topic: &str, small: Asked, length_bytes: u64, asked: Asked) {
+fn assert_near(topic: &str, small: Asked, length_bytes: usize, asked: Asked) {
     let calls = small.calls + 1 + NOISE.calls;
     assert!(asked.calls <= calls, "{topic}: {asked:?}, small: {small:?}");
-    let bytes = small.bytes + length_bytes + SLACK_BYTES + NOISE.bytes;
+    let bytes = small.bytes + length_bytes as u64 + SLACK_BYTES + NOISE.bytes;
     assert!(asked.bytes <= bytes, "{topic}: {asked:?}, small: {small:?}");
 }
 
 /// The two durability classes.
-const CLASSES: [(&str, &[(&str, &str)]); 2] = [
-    ("flushed", &[]),
-    ("replicated", &[("flush.messages", "1000000000")]),
-];
+const CLASSES: [(&str, &[(&str, &str)]); 2] = [("flushed", &[]), ("replicated", REPLICATED)];
 
 #[test]
 fn records_cost_no_allocation_and_their_bytes_no_second_buffer() {
     run(async {
-        let broker = Broker::start().await;
-        let mut connection = broker.connect().await;
+        let node = Node::start().await;
+        let mut connection = Connection::to(&node).await;
         for (class, configs) in CLASSES {
-            create(&mut connection, class, configs).await;
+            let topic_id = create(&mut connection, class, configs).await;
             let mut seen = Vec::new();
             for (count, value_bytes) in [
                 (1, VALUE_BYTES),
@@ -151,13 +111,13 @@ fn records_cost_no_allocation_and_their_bytes_no_second_buffer() {
                 (1000, VALUE_BYTES),
                 (1, 1000 * VALUE_BYTES),
             ] {
-                let frame = produce(class, batch(Compression::None, count, value_bytes));
+                let frame = produce(topic_id, Compression::None, count, value_bytes);
                 let asked = usual(&mut connection, &frame).await;
                 println!(
                     "{class}: {count} records of {value_bytes} bytes, frame of {} bytes: {asked:?}",
-                    frame.length_bytes
+                    frame.len()
                 );
-                seen.push((frame.length_bytes, asked));
+                seen.push((frame.len(), asked));
             }
             let (small, rest) = seen.split_first().expect("five were measured");
             for (length_bytes, asked) in rest {
@@ -165,39 +125,36 @@ fn records_cost_no_allocation_and_their_bytes_no_second_buffer() {
                 assert_near(class, small.1, *length_bytes, *asked);
             }
         }
-        broker.stop().await;
+        node.stop().await;
     });
 }
 
 #[test]
 fn the_first_long_request_of_a_connection_is_no_exception() {
     run(async {
-        let broker = Broker::start().await;
-        let mut connection = broker.connect().await;
-        create(&mut connection, "topic", CLASSES[1].1).await;
-        let frame = produce("topic", batch(Compression::None, 1000, VALUE_BYTES));
+        let node = Node::start().await;
+        let mut connection = Connection::to(&node).await;
+        let topic_id = create(&mut connection, "topic", REPLICATED).await;
+        let frame = produce(topic_id, Compression::None, 1000, VALUE_BYTES);
         usual(&mut connection, &frame).await;
         let mut least = u64::MAX;
         for _ in 0..REQUESTS {
             // What the connection itself costs is counted too.
-            let mut connection = broker.connect().await;
+            let mut connection = Connection::to(&node).await;
             least = least.min(produce_once(&mut connection, &frame).await.bytes);
         }
-        let beside = least - frame.length_bytes;
-        println!(
-            "{beside} bytes beside a frame of {} bytes",
-            frame.length_bytes
-        );
+        let beside = least - frame.len() as u64;
+        println!("{beside} bytes beside a frame of {} bytes", frame.len());
         assert!(beside <= 16 << 10);
-        broker.stop().await;
+        node.stop().await;
     });
 }
 
 #[test]
 fn compressed_records_cost_no_allocation_either() {
     run(async {
-        let broker = Broker::start().await;
-        let mut connection = broker.connect().await;
+        let node = Node::start().await;
+        let mut connection = Connection::to(&node).await;
         for compression in [
             Compression::Gzip,
             Compression::Snappy,
@@ -205,7 +162,7 @@ fn compressed_records_cost_no_allocation_either() {
             Compression::Zstd,
         ] {
             let topic = format!("{compression:?}");
-            create(&mut connection, &topic, CLASSES[1].1).await;
+            let topic_id = create(&mut connection, &topic, REPLICATED).await;
             let mut small = None;
             for (count, value_bytes) in [
                 (1, VALUE_BYTES),
@@ -213,62 +170,40 @@ fn compressed_records_cost_no_allocation_either() {
                 (1000, VALUE_BYTES),
                 (1, 1000 * VALUE_BYTES),
             ] {
-                let frame = produce(&topic, batch(compression, count, value_bytes));
+                let frame = produce(topic_id, compression, count, value_bytes);
                 let asked = usual(&mut connection, &frame).await;
                 println!(
                     "{topic}: {count} records of {value_bytes} bytes, frame of {} bytes: {asked:?}",
-                    frame.length_bytes
+                    frame.len()
                 );
                 // They are unpacked to be checked, one after the other, through buffers that stay.
                 let small: &Asked = small.get_or_insert(asked);
-                assert_near(&topic, *small, frame.length_bytes, asked);
+                assert_near(&topic, *small, frame.len(), asked);
             }
         }
-        broker.stop().await;
+        node.stop().await;
     });
-}
-
-fn fetch(topic: &str, bytes_max: i32) -> Frame {
-    let request = FetchRequest {
-        replica_id: -1,
-        max_wait_ms: 0,
-        min_bytes: 1,
-        max_bytes: bytes_max,
-        session_id: 0,
-        session_epoch: -1,
-        topics: vec![FetchTopic {
-            topic: topic.to_owned(),
-            partitions: vec![FetchPartition {
-                current_leader_epoch: -1,
-                last_fetched_epoch: -1,
-                partition_max_bytes: bytes_max,
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    frame(12, &request)
 }
 
 #[test]
 fn long_ranges_are_sent_without_being_read() {
     run(async {
-        let broker = Broker::start().await;
-        let mut connection = broker.connect().await;
-        create(&mut connection, "topic", CLASSES[1].1).await;
-        let frame = produce("topic", batch(Compression::None, 1000, VALUE_BYTES));
+        let node = Node::start().await;
+        let mut connection = Connection::to(&node).await;
+        let topic_id = create(&mut connection, "topic", REPLICATED).await;
+        let frame = produce(topic_id, Compression::None, 1000, VALUE_BYTES);
         for _ in 0..20 {
             produce_once(&mut connection, &frame).await;
         }
         let mut costs = Vec::new();
         for bytes_max in [300_000, 4_000_000] {
-            let (answer, asked) = connection.ask(&fetch("topic", bytes_max)).await;
+            let frame = requests::fetch(topic_id, 0, bytes_max).into();
+            let (answer, asked) = connection.ask(&frame).await;
             println!("{} bytes fetched: {asked:?}", answer.len());
             assert!(answer.len() > bytes_max as usize / 2, "there is as much");
             costs.push(asked.bytes);
         }
         assert!(costs.iter().all(|&bytes| bytes < 64 << 10), "{costs:?}");
-        broker.stop().await;
+        node.stop().await;
     });
 }

@@ -14,6 +14,7 @@
 )]
 
 mod counting;
+mod node;
 mod requests;
 mod socketless;
 
@@ -25,8 +26,9 @@ use protocol::records::validate::{ProducePolicy, validate_produce};
 use protocol::records::{BATCH_HEADER_BYTES, Compression, Scratch};
 use types::{Uuid, Wall};
 
-use requests::{FETCH_VERSION, PRODUCE_VERSION};
-use socketless::{Connection, Node};
+use node::Node;
+use requests::{FETCH_VERSION, PRODUCE_VERSION, REPLICATED};
+use socketless::Connection;
 
 /// Requests before the first that is counted: buffers and tables have their sizes then.
 const WARM_UP: usize = 100;
@@ -180,7 +182,7 @@ fn bytes_written() -> u64 {
 }
 
 async fn create_topic(connection: &mut Connection, name: &str) -> Uuid {
-    let wire = requests::create_topic(name);
+    let wire = requests::create_topic(name, REPLICATED);
     let version = requests::CREATE_TOPICS_VERSION;
     let response = connection.call::<CreateTopicsRequest>(version, &wire).await;
     assert_eq!(response.topics[0].error_code, 0, "{name} is created");

@@ -1,4 +1,4 @@
-//! Requests as they come from a socket.
+//! Requests as they come from a socket; tests/allocations sends the same.
 #![allow(
     clippy::needless_update,
     reason = "requests are written alike, however many fields they set"
@@ -33,11 +33,14 @@ fn frame<R: Request>(version: i16, request: &R) -> Vec<u8> {
     parts.concat()
 }
 
-/// A topic of one partition, of the class *replicated*: no answer waits for a sync.
-pub fn create_topic(name: &str) -> Vec<u8> {
-    let never_flushed = CreatableTopicConfig {
-        name: "flush.messages".to_owned(),
-        value: Some("1000000000".to_owned()),
+/// The config of a topic of the class *replicated*: no answer waits for a sync.
+pub const REPLICATED: &[(&str, &str)] = &[("flush.messages", "1000000000")];
+
+/// A topic of one partition.
+pub fn create_topic(name: &str, configs: &[(&str, &str)]) -> Vec<u8> {
+    let config = |&(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
         ..Default::default()
     };
     let request = CreateTopicsRequest {
@@ -45,7 +48,7 @@ pub fn create_topic(name: &str) -> Vec<u8> {
             name: name.to_owned(),
             num_partitions: 1,
             replication_factor: -1,
-            configs: vec![never_flushed],
+            configs: configs.iter().map(config).collect(),
             ..Default::default()
         }],
         timeout_ms: 30_000,

@@ -1,63 +1,24 @@
-//! A node of one core in this process, and a connection to it that has no socket.
+//! A connection without a socket to a node in this process.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use broker::config::StaticConfig;
 use broker::core::Core;
-use broker::node::{NodeConfig, RunningNode};
-use broker::server::authorizer::{Authorizer, Quotas};
 use broker::server::context::Peer;
 use broker::server::inbox::Inbox;
 use broker::server::response::{Frame, Piece};
 use broker::server::router::{self, Handling};
 use protocol::Request;
 use protocol::frame::decode_response;
-use runtime::Clock;
-use runtime::disk::Disk;
 use runtime::sync::oneshot;
-use tempfile::TempDir;
-use types::Prng;
+
+use crate::node::Node;
 
 /// The largest frame, in bytes.
 const FRAME_BYTES_MAX: usize = 100 << 20;
 
-/// A node that runs, and the directory that it runs in.
-pub struct Node {
-    root: TempDir,
-    node: RunningNode,
-}
-
 impl Node {
-    /// In an empty directory.
-    pub async fn start() -> Node {
-        let root = tempfile::tempdir().expect("a directory");
-        let data = root.path().join("data").display().to_string();
-        let mut texts = StaticConfig::embedded(&data);
-        let listeners = ("listeners".to_owned(), "PLAINTEXT://127.0.0.1:0".to_owned());
-        texts.extend([listeners]);
-        let (config, _) = StaticConfig::parse(&texts).expect("a good config");
-        let (disk, clock) = (Disk::new(), Clock::start());
-        let mut prng = Prng::new(7, "format");
-        let formatted = broker::node::format(&disk, &config, None, clock.now(), &mut prng);
-        formatted.await.expect("an empty directory is formatted");
-        let node = broker::node::start(NodeConfig {
-            config,
-            disk,
-            clock,
-            seed: 7,
-            cores: 1,
-            open_files_max: 400,
-            memory_bytes_max: 64 << 20,
-            authorizer: Authorizer::AllowAll,
-            quotas: Quotas::Unlimited,
-            observer: None,
-        });
-        let node = node.await.expect("the node starts");
-        Node { root, node }
-    }
-
     /// Runs `story` as a task of the node's core, and gives what it gives. This thread sleeps meanwhile.
     pub async fn tell<T, F>(&self, story: impl FnOnce(Connection) -> F + Send + 'static) -> T
     where
@@ -71,16 +32,9 @@ impl Node {
                 let _ = sender.send(story.await);
             });
         };
-        let posted = self.node.shared.post(0, Box::new(begin)).await;
+        let posted = self.running.shared.post(0, Box::new(begin)).await;
         posted.expect("the node runs");
         receiver.await.expect("the story ends")
-    }
-
-    /// Stops it.
-    pub async fn stop(self) {
-        self.node.shared.stop();
-        self.node.ended().await.expect("a clean end");
-        drop(self.root);
     }
 }
 
