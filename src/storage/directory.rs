@@ -363,6 +363,10 @@ impl LogDirectory {
     /// [`WriteError`]; after [`WriteError::NoSpace`] the one before is still there.
     pub async fn replace_file(&self, path: &Path, content: Bytes) -> Result<(), WriteError> {
         self.check()?;
+        self.write_file(path, content).await
+    }
+
+    async fn write_file(&self, path: &Path, content: Bytes) -> Result<(), WriteError> {
         let replaced = replace_file(&self.inner.disk, path, content).await;
         replaced.map_err(|error| self.write_error("writing", path, &error))
     }
@@ -487,7 +491,7 @@ impl LogDirectory {
         }
         let marker = self.path().join(CLEAN_SHUTDOWN_MARKER);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
-        self.replace_file(&marker, Bytes::from(text)).await
+        self.write_file(&marker, Bytes::from(text)).await
     }
 }
 
