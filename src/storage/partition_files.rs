@@ -31,8 +31,8 @@ impl PartitionFiles {
     }
 
     /// Replaces the epoch history: epochs with their first offsets, in order. With `is_durable` it survives a power
-    /// cut when this returns; without, a cut may leave the one before, which the batches can complete, or one that
-    /// cannot be read, in whose place the batches tell.
+    /// cut when this returns; without, a cut may leave the one before, which recovery completes only from the batches that it
+    /// checks, or one that cannot be read, in whose place all batches tell.
     /// One call at a time for each partition.
     ///
     /// # Errors

@@ -53,7 +53,7 @@ pub struct Arguments {
     /// Whom to compare with.
     #[arg(long, default_value = "kafka")]
     peer: Peer,
-    /// Runs of seconds, one A B B A each, the most telling cells only: at most 15 minutes.
+    /// Runs of seconds, one A B B A each, the most telling cells only.
     #[arg(long)]
     quick: bool,
     /// Only say which cells there are and what they would take.

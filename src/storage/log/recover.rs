@@ -296,8 +296,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// Checks the last of the segments `bases`, which all lie wholly below the log start. It may still tell of producers; but damage in what was let
-    /// go must take nothing with it that lies above: it goes, with all before it, and the log goes on at `next`.
+    /// Checks the last of the segments `bases`, which all lie wholly below the log start. It may still tell of
+    /// producers; but damage in what was let go must take nothing with it that lies above: it goes, with all before it,
+    /// and the log goes on at `next`.
     async fn check_let_go(
         &mut self,
         bases: &[Offset],
