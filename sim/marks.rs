@@ -396,10 +396,13 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("rename-stall", "a rename takes long"),
     ("remove-stall", "a remove takes long"),
     ("rot", "bits of a closed segment rot"),
-    ("lost-write", "a sync says that it wrote, and did not"),
+    (
+        "lost-write",
+        "a write that was synced long ago turns out not to be there",
+    ),
     (
         "misdirected-write",
-        "a piece of a file lands elsewhere in it",
+        "a write that was synced long ago turns out to have landed over the one before",
     ),
     ("clock-step-back", "the wall clock steps back"),
     ("clock-step-forward", "the wall clock steps forward"),

@@ -431,6 +431,9 @@ fn expectations(
     for &key in world.clients.fenced.borrow().iter() {
         expectations.keys.entry(key).or_default().is_fenced = true;
     }
+    for &key in world.clients.overwritten.borrow().iter() {
+        expectations.keys.entry(key).or_default().is_overwritten = true;
+    }
     expectations
 }
 

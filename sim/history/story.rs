@@ -94,6 +94,7 @@ impl Teller {
                 });
             }
             [name, "fenced"] => self.expect(name).is_fenced = true,
+            [name, "overwritten"] => self.expect(name).is_overwritten = true,
             [name, "compacted"] => self.expect(name).is_compacted = true,
             [name, word] if word.starts_with("retention=") => {
                 self.expect(name).retention_floor = number(&word[10..]);

@@ -277,14 +277,14 @@ pub enum Fault {
         /// Where, in thousandths of what may rot.
         place: u16,
     },
-    /// A sync writes nothing, and says that it did, of a file below its log's proven offset.
+    /// A batch below its log's proven offset turns out never to have been written, though its sync said so.
     LostWrite {
         /// Which node.
         node: String,
         /// A part of the file's path.
         path: String,
     },
-    /// A piece of a file lands elsewhere in it, below its log's proven offset.
+    /// A batch below its log's proven offset turns out to have been written over the one before it.
     MisdirectedWrite {
         /// Which node.
         node: String,

@@ -28,6 +28,8 @@ pub struct Context {
     pub names: RefCell<BTreeMap<Uuid, String>>,
     /// Partitions whose files a fault damaged where only their checksums can tell.
     pub damaged: RefCell<BTreeSet<Key>>,
+    /// Those of them in which one batch was written over another, whole.
+    pub overwritten: RefCell<BTreeSet<Key>>,
     /// Damaged partitions that the broker refused to serve to the judge, or that could not be read to their end
     /// because of an error that says so: what they held is lost, and nobody was deceived.
     pub fenced: RefCell<BTreeSet<Key>>,
@@ -70,6 +72,7 @@ impl Context {
             known_classes: RefCell::default(),
             names: RefCell::default(),
             damaged: RefCell::default(),
+            overwritten: RefCell::default(),
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),

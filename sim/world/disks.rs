@@ -126,11 +126,11 @@ impl DiskFaults {
         };
         // Another part of the same number says where in the segment.
         let index = (batches.len() as u64 * (place * 7 % 1_000) / 1_000) as usize;
-        let (start, length) = batches[index];
-        let offset =
-            start + CHECKSUM_PLACE + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
-        if self.disks.rot(node, &file.path, offset, 1 << (place % 8)) {
+        if self.damage_batch(node, fault, &file.path, batches, index) {
             world.clients.damaged.borrow_mut().insert(*key);
+            if matches!(fault, Fault::MisdirectedWrite { .. }) && index > 0 {
+                world.clients.overwritten.borrow_mut().insert(*key);
+            }
             watch::log_damaged(*key);
             let name = fault.name();
             trace::emit_for(
@@ -141,6 +141,34 @@ impl DiskFaults {
                     ("file", Value::Text(&file.path)),
                 ],
             );
+        }
+    }
+
+    /// Damages one of the `batches` of a segment, each with its position and length.
+    fn damage_batch(
+        &self,
+        node: u64,
+        fault: &Fault,
+        path: &str,
+        batches: &[(u64, u64)],
+        index: usize,
+    ) -> bool {
+        let (start, length) = batches[index];
+        let length_bytes = usize::try_from(length).expect("a batch fits into memory");
+        match fault {
+            Fault::Rot { place, .. } => {
+                let place = u64::from(*place);
+                let offset = start
+                    + CHECKSUM_PLACE
+                    + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
+                self.disks.rot(node, path, offset, 1 << (place % 8))
+            }
+            Fault::MisdirectedWrite { .. } if index > 0 => {
+                // Over the batch before: nothing but its offsets says that it does not belong there.
+                let by = batches[index - 1].0 as i64 - start as i64;
+                self.disks.misdirect(node, path, start, length_bytes, by)
+            }
+            _ => self.disks.lose(node, path, start, length_bytes),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct KeyExpectation {
     pub excused: Vec<Excused>,
     /// The broker refuses to serve it, because it found it damaged: it need not be readable to the end.
     pub is_fenced: bool,
+    /// A fault wrote one of its batches over another, in a way that no checksum tells: records may be missing.
+    pub is_overwritten: bool,
     /// Old records of a record key may be missing.
     pub is_compacted: bool,
     /// Every offset below may have been deleted by retention.
@@ -36,6 +38,7 @@ impl Default for KeyExpectation {
             class: Durability::Flushed,
             excused: Vec::new(),
             is_fenced: false,
+            is_overwritten: false,
             is_compacted: false,
             retention_floor: 0,
         }

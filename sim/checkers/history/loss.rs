@@ -85,8 +85,8 @@ fn judge(
         report.permit(checker);
         return;
     }
-    if log.expected.is_fenced {
-        report.cannot_decide("H16: the partition is fenced");
+    if log.expected.is_fenced || log.expected.is_overwritten {
+        report.cannot_decide("H16: the partition is damaged");
         return;
     }
     let at = place.map_or("an unknown offset".to_owned(), |at| format!("offset {at}"));

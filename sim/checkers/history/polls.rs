@@ -203,7 +203,7 @@ impl Poll<'_> {
 
     /// A value that must be seen and lies between.
     fn leaves_out(&self, log: &KeyLog, from: Offset, until: Offset) -> Option<Offset> {
-        if log.expected.is_compacted {
+        if log.expected.is_compacted || log.expected.is_overwritten {
             return None;
         }
         // What was lost with right and given again is not what this poll passed over.

@@ -268,6 +268,21 @@ fn a_poll_reads_in_order() {
             "",
         ),
         (
+            "one left out, over which another was written",
+            "a overwritten
+             p send a 1 2 3 => ok 0 1 2
+             d poll => ok a 0:1 1:2
+             c poll => ok a 0:1 2:3",
+            "",
+        ),
+        (
+            "went back, although one was written over another",
+            "a overwritten
+             p send a 1 2 => ok 0 1
+             c poll => ok a 1:2 0:1",
+            "H10",
+        ),
+        (
             "went back",
             "p send a 1 2 => ok 0 1
              c poll => ok a 1:2 0:1",

@@ -409,6 +409,21 @@ impl Content {
         flipped
     }
 
+    /// Replaces bytes on the device and in the cache, as if the pages had been read again since; `false` if the device
+    /// does not have all of them, or one waits for a sync.
+    pub(super) fn overwrite(&mut self, offset: u64, bytes: &[u8]) -> bool {
+        let end = offset + bytes.len() as u64;
+        let mut ranges = self.changes.iter().map(|change| change.kind.range());
+        if end > self.durable.length()
+            || ranges.any(|range| range.start < end && offset < range.end)
+        {
+            return false;
+        }
+        self.durable.write(offset, bytes);
+        self.cache.write(offset, bytes);
+        true
+    }
+
     /// The power is gone: what was on its way is judged with the rest.
     pub(super) fn stop_syncs(&mut self) {
         self.runs.clear();

@@ -142,20 +142,65 @@ impl Disks {
     /// Flips `bits` of one byte on the device, and of the page cache unless the byte waits there for a sync; `false`
     /// if the device has no such byte. It stays so until the byte is written again.
     pub fn rot(&self, node: u64, path: impl AsRef<Path>, offset: u64, bits: u8) -> bool {
+        self.damage(node, path.as_ref(), super::Effect::Rot, |content| {
+            content.rot(offset, bits)
+        })
+    }
+
+    /// An earlier write to these bytes was lost: there are zeros, on the device and in the page cache. `false` and no
+    /// change if the device has not all of them, or one waits for a sync.
+    pub fn lose(
+        &self,
+        node: u64,
+        path: impl AsRef<Path>,
+        offset: u64,
+        length_bytes: usize,
+    ) -> bool {
+        self.damage(node, path.as_ref(), super::Effect::LoseWrite, |content| {
+            content.overwrite(offset, &vec![0; length_bytes])
+        })
+    }
+
+    /// As [`Disks::lose`], of a write that landed `by_bytes` further on in the file, over what is there.
+    pub fn misdirect(
+        &self,
+        node: u64,
+        path: impl AsRef<Path>,
+        offset: u64,
+        length_bytes: usize,
+        by_bytes: i64,
+    ) -> bool {
+        let effect = super::Effect::MisdirectWrite { by_bytes };
+        self.damage(node, path.as_ref(), effect, |content| {
+            let bytes = content.durable.read(offset, length_bytes);
+            let target = offset.checked_add_signed(by_bytes);
+            let is_whole = bytes.len() == length_bytes;
+            is_whole
+                && target.is_some_and(|target| content.overwrite(target, &bytes))
+                && content.overwrite(offset, &vec![0; length_bytes])
+        })
+    }
+
+    fn damage(
+        &self,
+        node: u64,
+        path: &Path,
+        effect: super::Effect,
+        damage: impl FnOnce(&mut Content) -> bool,
+    ) -> bool {
         let platter = self.platter(node);
-        let rotted = {
+        let damaged = {
             let mut state = platter.state();
             state.settle_all(platter.now_us());
-            let found = state.names.find(&components(path.as_ref()));
+            let found = state.names.find(&components(path));
             let is_file = found.filter(|number| state.names.content(*number).is_some());
-            is_file.is_some_and(|number| state.names.content_mut(number).rot(offset, bits))
+            is_file.is_some_and(|number| damage(state.names.content_mut(number)))
         };
-        if rotted {
-            let met = Some(super::Effect::Rot);
-            let text = path.as_ref().to_string_lossy();
-            platter.tell_fault(met, super::DiskOperation::Any, &text);
+        if damaged {
+            let text = path.to_string_lossy();
+            platter.tell_fault(Some(effect), super::DiskOperation::Any, &text);
         }
-        rotted
+        damaged
     }
 
     /// Replaces the disk by an empty one. Whoever runs on the node is refused from then on.

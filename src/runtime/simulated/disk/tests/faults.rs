@@ -271,6 +271,31 @@ fn a_stalled_disk_delays_all_and_a_slower_one_takes_longer() {
 }
 
 #[test]
+fn writes_of_long_ago_may_turn_out_lost_or_misdirected() {
+    in_world(1, |disks| async move {
+        let file = create_durable("/file", "aaabbbccc").await;
+        assert!(!disks.lose(NODE, "/file", 7, 3), "there are only two");
+        assert!(
+            !disks.misdirect(NODE, "/file", 0, 3, 7),
+            "it would land outside"
+        );
+        assert!(!disks.misdirect(NODE, "/file", 0, 3, -1));
+        assert_eq!(file.read_at(0, 9).await.unwrap(), "aaabbbccc"[..]);
+        assert!(disks.misdirect(NODE, "/file", 3, 3, 2));
+        assert_eq!(file.read_at(0, 9).await.unwrap(), "aaa\0\0\0bbc"[..]);
+        assert!(disks.lose(NODE, "/file", 0, 2));
+        disks.power_on(NODE, Survival::All);
+        assert_eq!(content("/file").await.unwrap(), "\0\0a\0\0\0bbc"[..]);
+        let file = open("/file", OpenMode::ReadWrite).await;
+        write(&file, 4, "x").await;
+        assert!(
+            !disks.lose(NODE, "/file", 3, 2),
+            "one of them waits for a sync"
+        );
+    });
+}
+
+#[test]
 fn rot_stays_until_the_byte_is_written_again() {
     in_world(1, |disks| async move {
         let file = create_durable("/file", "abc").await;
