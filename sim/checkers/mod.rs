@@ -89,7 +89,7 @@ checkers! {
     S33 "S33" "generations grow, no partition has two owners, old generations are refused";
     S34 "S34" "a coordinator serves only after it has loaded";
     S36 "S36" "a fetch returns what is below its bound, and says out of range only outside";
-    S37 "S37" "listed offsets are what the log says";
+    S37 "S37" "listed offsets and the ends of epochs are what the log says";
     S38 "S38" "nothing of a deleted topic comes back";
     S39 "S39" "after a disk error nothing more is acknowledged; bad checksums are never served";
     S40 "S40" "the same seed gives the same trace";

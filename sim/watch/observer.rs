@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use broker::observer::{
-    FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered, OffsetCommitBegins,
-    ProduceAnswered,
+    EpochEndAnswered, FetchAnswered, ListOffsetsAnswered, Observer, OffsetCommitAnswered,
+    OffsetCommitBegins, ProduceAnswered,
 };
 use controller::MetadataImage;
 use coordinator::groups::{CoordinatorPhase, CoordinatorView};
@@ -18,8 +18,8 @@ use types::{ErrorCode, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId
 use super::convert::{batch, group_seen, isolation, sent};
 use super::{DURABLE_EVERY, GROUP_DELETED, Machine, PRODUCERS_EXPIRED, WATCH, tell};
 use crate::checkers::state::{
-    Asked, CommitBegun, CoordinatorSeen, Event, Fetched, OffsetCommitted, OffsetsListed, Produced,
-    QuorumSeen,
+    Asked, CommitBegun, CoordinatorSeen, EpochEndTold, Event, Fetched, OffsetCommitted,
+    OffsetsListed, Produced, QuorumSeen,
 };
 use crate::history::{Acks, Key};
 
@@ -231,6 +231,18 @@ impl Observer for Watcher {
                 result: answer
                     .result
                     .map(|(offset, _, _)| (offset >= 0).then_some(offset)),
+            })
+        });
+    }
+
+    fn epoch_end_answered(&self, answer: &EpochEndAnswered) {
+        tell(|| {
+            Event::EpochEndTold(EpochEndTold {
+                node: self.node,
+                began: answer.began,
+                key: answer.partition.into(),
+                asked: answer.asked_epoch,
+                result: answer.result,
             })
         });
     }

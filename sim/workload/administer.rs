@@ -71,6 +71,24 @@ impl Actor {
             }
         };
         drop(self.list(topic, key, &questions).await);
+        if at == TimeSpec::Latest {
+            self.epoch_ends(topic, partition).await;
+        }
+    }
+
+    /// Asks where epochs end: the newest, one before it, one to come. The broker's answers are judged where it gives
+    /// them.
+    async fn epoch_ends(&mut self, topic: &str, partition: i32) {
+        let Ok(leader) = self.client.leader(topic, partition).await else {
+            return;
+        };
+        let named = (topic.to_owned(), partition);
+        for epoch in [leader.epoch, leader.epoch / 2, leader.epoch + 1] {
+            if let Err(error) = self.client.epoch_end(&named, epoch).await {
+                self.last_error.replace(Some(error));
+                return;
+            }
+        }
     }
 
     /// Asks these questions one after another; the answers, if all came.

@@ -31,6 +31,8 @@ pub async fn run(core: Rc<Core>) {
             () = core.stopping() => return,
             () = runtime::time::sleep(CHECKPOINT_INTERVAL) => {}
         }
+        core.with_shard(|shard| shard.write_epochs());
+        core.drain_shard();
         checkpoint(&core).await;
         crate::shard::relieve_if_crowded(&core);
         let now = core.now();

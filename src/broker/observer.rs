@@ -54,6 +54,9 @@ pub trait Observer: Send + Sync {
     /// A partition of a ListOffsets request is answered.
     fn list_offsets_answered(&self, _answer: &ListOffsetsAnswered) {}
 
+    /// A partition of an OffsetForLeaderEpoch request is answered.
+    fn epoch_end_answered(&self, _answer: &EpochEndAnswered) {}
+
     /// A partition of an OffsetCommit request goes to the group's coordinator, which will say whether it is kept.
     fn offset_commit_begins(&self, _commit: &OffsetCommitBegins<'_>) {}
 
@@ -128,6 +131,19 @@ pub struct ListOffsetsAnswered {
     pub asked_timestamp: i64,
     /// The offset, its timestamp and its leader epoch, each -1 for none.
     pub result: Result<(Offset, i64, LeaderEpoch), ErrorCode>,
+}
+
+/// The answer of one partition of an OffsetForLeaderEpoch request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochEndAnswered {
+    /// When the request came, as the observer counts.
+    pub began: u64,
+    /// The partition.
+    pub partition: TopicPartition,
+    /// The epoch whose end is asked for.
+    pub asked_epoch: LeaderEpoch,
+    /// The largest epoch not above it and where that ends, both -1 if nothing is known of it.
+    pub result: Result<(LeaderEpoch, Offset), ErrorCode>,
 }
 
 /// One partition of an OffsetCommit request on its way to the group's coordinator.

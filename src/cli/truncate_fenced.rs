@@ -58,11 +58,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let (log, recovered) = truncate_fenced(&directory, &name, log_config, clock.now()).await?;
         let end = log.log_end_offset();
         close(log, &directory).await?;
-        if let Some(from) = recovered.aborted_from {
-            // The next start gives the index of aborted transactions what it lacks.
-            directory.recovery_points().lower(&name, from);
-            directory.write_checkpoints().await?;
-        }
         let lost = recovered.cut_bytes + recovered.dropped_bytes;
         if arguments.json {
             let said = serde_json::json!({ "partition": name.to_string(), "endOffset": end,

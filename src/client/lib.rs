@@ -15,6 +15,7 @@ mod client;
 mod config;
 mod connection;
 pub mod consumer;
+mod epochs;
 mod error;
 mod fetched;
 mod group;

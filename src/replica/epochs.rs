@@ -159,6 +159,10 @@ impl EpochHistory {
         let known = above.checked_sub(1).map(|index| self.entries[index].epoch);
         match (epoch, self.entries.get(above), known) {
             (..0, _, _) => EpochEnd::UNKNOWN,
+            (_, Some(_), Some(known)) if types::planted!(EpochEndsWithLog) => EpochEnd {
+                epoch: known,
+                end_offset: log_end,
+            },
             (_, Some(higher), known) => EpochEnd {
                 epoch: known.unwrap_or(epoch),
                 end_offset: higher.start_offset,

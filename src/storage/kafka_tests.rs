@@ -112,7 +112,7 @@ fn kafka_reads_our_directories() {
         let mut log = create(&directory, config.clone()).await;
         let end = write(&mut log).await;
         log.partition_files()
-            .write_leader_epochs(&[(0, 0)], true)
+            .write_leader_epochs(&[(0, 0)])
             .await
             .expect("epochs");
         let finished = log.begin_close().await;

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use runtime::disk::OpenMode;
 use types::{LeaderEpoch, Offset};
 
 use crate::error::{OpenError, WriteError};
@@ -30,34 +29,19 @@ impl PartitionFiles {
         self.shared.path.join(name)
     }
 
-    /// Replaces the epoch history: epochs with their first offsets, in order. With `is_durable` it survives a power
-    /// cut when this returns; without, a cut may leave the one before, which recovery completes only from the batches that it
-    /// checks, or one that cannot be read, in whose place all batches tell.
-    /// One call at a time for each partition.
+    /// Replaces the epoch history, durably: epochs with their first offsets, in order. Of an open log it is written
+    /// with [`crate::Log::begin_write_epochs`].
     ///
     /// # Errors
     /// [`WriteError`].
-    pub async fn write_leader_epochs(
+    pub(crate) async fn write_leader_epochs(
         &self,
         epochs: &[(LeaderEpoch, Offset)],
-        is_durable: bool,
     ) -> Result<(), WriteError> {
         let _open = self.shared.directory.files().small_file().await;
-        self.shared.directory.check()?;
         let path = self.path(LEADER_EPOCH_CHECKPOINT);
         let text = Bytes::from(format_leader_epochs(epochs));
-        if is_durable {
-            return self.shared.directory.replace_file(&path, text).await;
-        }
-        let disk = self.shared.disk();
-        let temporary = self.path("leader-epoch-checkpoint.tmp");
-        let write = async || {
-            let file = disk.open(&temporary, OpenMode::Truncate).await?;
-            file.write_at(0, vec![text]).await?;
-            disk.rename(&temporary, &path).await
-        };
-        let written = write().await;
-        written.map_err(|error| self.shared.write_error("writing", &path, &error))
+        self.shared.directory.replace_file(&path, text).await
     }
 
     /// The epoch history; empty if there is none.

@@ -48,6 +48,8 @@ macro_rules! plants {
 }
 
 plants! {
+    /// An epoch is said to end where the log ends, although later ones began before.
+    EpochEndsWithLog = "own",
     /// An acknowledgement leaves before the flush that it waits for has ended.
     AckBeforeFlush = "83",
     /// Readers are shown records that are written and not flushed.
@@ -88,6 +90,8 @@ plants! {
     CheckpointNotSynced = "own",
     /// Recovery keeps a torn tail instead of cutting it.
     TornTailKept = "own",
+    /// The proven offset passes the start of an epoch that is not written down.
+    EpochsProvenUnwritten = "own",
     /// Damage below the proven offset is cut away instead of refused.
     DamageCutAway = "52",
     /// Recovery proves offsets that it has not flushed.

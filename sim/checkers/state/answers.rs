@@ -1,10 +1,10 @@
 //! S10, S11, S36, S37, S39: a broker says only what is so.
 
 use super::State;
-use super::events::{Asked, Batch, Fetched, OffsetsListed, Produced};
+use super::events::{Asked, Batch, EpochEndTold, Fetched, OffsetsListed, Produced};
 use crate::checkers::CheckerId;
 use crate::history::{Acks, Durability, Isolation};
-use types::{ErrorCode, Offset};
+use types::{ErrorCode, LeaderEpoch, Offset};
 
 /// Whether `stored` holds what this request sent: byte by byte, unless the broker had to encode it anew. Then a batch
 /// that is sent a second time is encoded at another moment, or for another configuration, and the one that is stored is
@@ -227,4 +227,54 @@ impl State {
             self.find(CheckerId::S37, key, message);
         }
     }
+
+    pub(super) fn epoch_end_told(&mut self, told: &EpochEndTold) {
+        let Ok((epoch, end)) = told.result else {
+            return;
+        };
+        if self.is_gone(told.key, told.began, "an epoch's end was told") {
+            return;
+        }
+        let ghost = self.ghost(told.key);
+        let Some(seen) = ghost.seen.as_ref().filter(|_| !ghost.is_damaged) else {
+            return;
+        };
+        let there = ghost.log.range(seen.log_start..seen.log_end);
+        let problem = contradiction(there.map(|(_, batch)| batch), told.asked, epoch, end);
+        self.looked(CheckerId::S37);
+        if let Some(problem) = problem {
+            let asked = told.asked;
+            let message =
+                format!("epoch {asked} was said to be {epoch} and end at {end}: {problem}");
+            self.find(CheckerId::S37, told.key, message);
+        }
+    }
+}
+
+/// What of the batches in a log contradicts that `epoch` is the largest one not above `asked` and ends at `end`.
+pub(super) fn contradiction<'a>(
+    batches: impl Iterator<Item = &'a Batch> + Clone,
+    asked: LeaderEpoch,
+    epoch: LeaderEpoch,
+    end: Offset,
+) -> Option<String> {
+    let newest = batches.clone().map(|batch| batch.leader_epoch).max();
+    let is_wrong = |batch: &&Batch| {
+        let (is_below, is_of) = (batch.base_offset < end, batch.leader_epoch <= asked);
+        match epoch {
+            ..0 => batch.leader_epoch >= asked,
+            _ if is_below => !is_of || batch.leader_epoch > epoch,
+            // The newest epoch may have gone on since.
+            _ => is_of && newest > Some(asked),
+        }
+    };
+    if epoch > asked {
+        return Some("it is a later one".to_owned());
+    }
+    let mut wrong = batches.filter(is_wrong);
+    let batch = wrong.next()?;
+    Some(format!(
+        "the batch at {} is of epoch {}",
+        batch.base_offset, batch.leader_epoch
+    ))
 }

@@ -188,6 +188,21 @@ pub struct OffsetsListed {
     pub result: Result<Option<Offset>, ErrorCode>,
 }
 
+/// A partition of an OffsetForLeaderEpoch request is answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochEndTold {
+    /// Which node.
+    pub node: NodeId,
+    /// When the request came, in simulated nanoseconds.
+    pub began: u64,
+    /// Which partition.
+    pub key: Key,
+    /// The epoch whose end is asked for.
+    pub asked: LeaderEpoch,
+    /// The largest epoch not above it and where that ends, both -1 if nothing is known of it; or why it is refused.
+    pub result: Result<(LeaderEpoch, Offset), ErrorCode>,
+}
+
 /// How a node died.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Death {
@@ -332,6 +347,8 @@ pub enum Event {
     Fetched(Fetched),
     /// A ListOffsets was answered.
     OffsetsListed(OffsetsListed),
+    /// An OffsetForLeaderEpoch was answered.
+    EpochEndTold(EpochEndTold),
     /// The simulated disk says how much of a log would survive a loss of power now.
     DurableAt {
         /// Which node.

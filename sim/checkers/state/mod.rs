@@ -23,8 +23,9 @@ use std::fmt::Display;
 use types::Uuid;
 
 pub use events::{
-    Asked, Batch, CommitBegun, CoordinatorSeen, Death, Event, Fetched, GroupSeen, OffsetCommitted,
-    OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen, Sent,
+    Asked, Batch, CommitBegun, CoordinatorSeen, Death, EpochEndTold, Event, Fetched, GroupSeen,
+    OffsetCommitted, OffsetsListed, Produced, ProducerSeen, QuorumSeen, Recovered, ReplicaSeen,
+    Sent,
 };
 
 /// What the run's options permit.
@@ -87,6 +88,7 @@ impl State {
             Event::Produced(produced) => self.produced(produced),
             Event::Fetched(fetched) => self.fetched(fetched),
             Event::OffsetsListed(listed) => self.offsets_listed(listed),
+            Event::EpochEndTold(told) => self.epoch_end_told(told),
             Event::DurableAt { key, end, .. } => self.durable_at(*key, *end),
             Event::Died { death, durable, .. } => self.died(*death, durable),
             Event::Recovered(recovered) => self.recovered(recovered),

@@ -9,8 +9,9 @@ use protocol::messages::offset_for_leader_epoch_response::{
 };
 use protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use replica::EpochEnd;
-use types::ErrorCode;
+use types::{ErrorCode, TopicPartition};
 
+use crate::observer::EpochEndAnswered;
 use crate::server::authorizer::Operation;
 use crate::server::context::RequestContext;
 use crate::server::response::{Outcome, reply};
@@ -28,6 +29,7 @@ pub async fn handle(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
             let end = find(&context, &topic.topic, &asked).await;
+            observe(&context, &topic.topic, &asked, end);
             partitions.push(partition_response(asked.partition, end));
         }
         let topic = topic.topic;
@@ -59,6 +61,29 @@ async fn find(
         .call(context.core.owner_of(partition), ask)
         .await;
     end.map_err(|_| ErrorCode::NotLeaderOrFollower)?
+}
+
+fn observe(
+    context: &RequestContext,
+    topic: &str,
+    asked: &OffsetForLeaderPartition,
+    end: Result<EpochEnd, ErrorCode>,
+) {
+    let Some(observer) = context.core.node.observer() else {
+        return;
+    };
+    let Some(topic) = context.image.topic(topic) else {
+        return;
+    };
+    observer.epoch_end_answered(&EpochEndAnswered {
+        began: context.began,
+        partition: TopicPartition {
+            topic_id: topic.id,
+            partition: asked.partition,
+        },
+        asked_epoch: asked.leader_epoch,
+        result: end.map(|end| (end.epoch, end.end_offset)),
+    });
 }
 
 fn partition_response(partition: i32, end: Result<EpochEnd, ErrorCode>) -> EpochEndOffset {

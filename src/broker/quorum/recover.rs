@@ -137,7 +137,9 @@ async fn open_log(
         ..LogConfig::default()
     };
     let name = PartitionName::new(controller::METADATA_TOPIC, 0);
-    let (log, recovered) = Log::open(directory, &name, config, was_clean, clock.now()).await?;
+    let (mut log, recovered) = Log::open(directory, &name, config, was_clean, clock.now()).await?;
+    // Each start reads its epochs from the batches; there are no transactions.
+    log.hold_proven_offset(None);
     if let Some(reason) = recovered.cut_reason {
         tracing::warn!(
             reason,

@@ -66,8 +66,8 @@ impl Shard {
                 self.to_flush.insert(partition);
             }
             Action::WriteEpochs => {
-                slot.push_job(Job::WriteEpochs);
-                self.to_write.insert(partition);
+                slot.hold_proven_offset();
+                self.note_unwritten_epochs(partition);
             }
             Action::Note(note) => {
                 trace(partition, &note);

@@ -97,6 +97,7 @@ impl Shard {
         match flushed.result() {
             Ok(end_offset) => {
                 slot.log.complete_flush(&flushed);
+                self.note_unwritten_epochs(partition);
                 self.recount(partition);
                 self.step(
                     now,

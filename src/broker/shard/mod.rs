@@ -6,6 +6,7 @@
 
 mod actions;
 mod coordinate;
+mod epochs;
 mod figures;
 mod flush;
 mod open;
@@ -67,6 +68,8 @@ pub struct Shard {
     replies: Replies,
     /// Partitions with appends that [`drain`] has to write.
     to_write: BTreeSet<TopicPartition>,
+    /// Partitions of which the epoch history on disk lacks an epoch that has flushed records.
+    unwritten_epochs: BTreeSet<TopicPartition>,
     /// Partitions that the next flush covers.
     to_flush: BTreeSet<TopicPartition>,
     pressure: Pressure,
@@ -117,6 +120,7 @@ impl Shard {
             coordinators: BTreeMap::new(),
             replies: Replies::default(),
             to_write: BTreeSet::new(),
+            unwritten_epochs: BTreeSet::new(),
             to_flush: BTreeSet::new(),
             is_flushing: false,
             flush_wanted: Rc::new(Notify::new()),

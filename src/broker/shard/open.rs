@@ -79,11 +79,18 @@ pub(super) async fn open(
             )
         }
     };
-    let recovered = recover(core, &mut log, found).await?;
+    let (recovered, written_epoch) = recover(core, &mut log, found).await?;
     let replica = Replica::new(core.node.id, core.now(), config.replica.clone(), recovered);
     let traffic = core.node.metrics.topics.of(&topic.name);
     let name = Arc::clone(&topic.name);
-    Ok(Slot::new(name, replica, log, config, traffic))
+    Ok(Slot::new(
+        name,
+        replica,
+        log,
+        config,
+        traffic,
+        written_epoch,
+    ))
 }
 
 /// Opens the topic's log, if it was found. Logs of earlier topics of the same name, and one that was never flushed and
@@ -158,24 +165,22 @@ async fn find(
 /// Epochs seen in the log, each with its start offset.
 type Epochs = Vec<(LeaderEpoch, Offset)>;
 
+/// What the machine starts with, and the newest epoch of the history on disk that no crash can take away.
 async fn recover(
     core: &Core,
     log: &mut Log,
     found: Recovered,
-) -> Result<RecoveredState, OpenPartitionError> {
+) -> Result<(RecoveredState, LeaderEpoch), OpenPartitionError> {
     let (producers, aborted) = producers(core.now(), log, found.aborted_from).await?;
     if found.aborted_from.is_some() {
         index_aborted(log, aborted).await?;
     }
     let (log_start, log_end) = (log.log_start_offset(), log.log_end_offset());
-    let mut epochs = match log.partition_files().read_leader_epochs().await {
-        Ok(stored) => epoch_history(stored, found.epochs, log_end),
-        // It is written without a sync, so a loss of power may leave its name and not its content.
-        Err(OpenError::Unreadable { path, reason }) => {
-            tracing::warn!(path = %path.display(), reason, "the epochs are read from the batches");
-            epoch_history(Vec::new(), epochs_in(log).await?, log_end)
-        }
-        Err(error) => return Err(error.into()),
+    let stored = stored_epochs(log, found.proven_offset).await?;
+    let written_epoch = written_epoch(stored.as_deref(), found.proven_offset);
+    let mut epochs = match stored {
+        Some(stored) => epoch_history(stored, found.epochs, log_end),
+        None => epoch_history(Vec::new(), epochs_in(log).await?, log_end),
     };
     epochs.truncate_from_start(log_start);
     let high_watermark = log
@@ -183,7 +188,7 @@ async fn recover(
         .high_watermarks()
         .get(log.name())
         .unwrap_or(log_start);
-    Ok(RecoveredState {
+    let recovered = RecoveredState {
         log_start,
         log_end,
         flushed_end: log.flushed_offset(),
@@ -191,7 +196,36 @@ async fn recover(
         generation: log.generation(),
         epochs,
         producers,
-    })
+    };
+    Ok((recovered, written_epoch))
+}
+
+/// The history on disk; nothing if it cannot be relied on, and the batches have to tell.
+async fn stored_epochs(
+    log: &Log,
+    proven_offset: Offset,
+) -> Result<Option<Epochs>, OpenPartitionError> {
+    match log.partition_files().read_leader_epochs().await {
+        // It is written before anything of the log is proven.
+        Ok(stored) if stored.is_empty() && proven_offset > log.log_start_offset() => {
+            tracing::warn!(partition = %log.name(), "the epoch history is gone: it is read from the batches");
+            Ok(None)
+        }
+        Ok(stored) => Ok(Some(stored)),
+        Err(OpenError::Unreadable { path, reason }) => {
+            tracing::warn!(path = %path.display(), reason, "the epoch history is read from the batches");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The newest epoch of the stored ones that was written before the offset after its start was proven, or -1. A later
+/// one may be known to the page cache only.
+fn written_epoch(stored: Option<&[(LeaderEpoch, Offset)]>, proven_offset: Offset) -> LeaderEpoch {
+    let stored = stored.unwrap_or_default().iter();
+    let proven = stored.filter(|(_, start_offset)| *start_offset < proven_offset);
+    proven.map(|&(epoch, _)| epoch).max().unwrap_or(-1)
 }
 
 /// The stored history, and what recovery saw in the batches above it. An epoch that is stored begins where it is

@@ -225,8 +225,10 @@ impl Shard {
         self.fenced.remove(&partition);
         self.names.insert(name, partition);
         self.node.metrics.partitions.add(1);
+        slot.hold_proven_offset();
         let previous = self.slots.insert(partition, slot);
         assert!(previous.is_none(), "a partition is opened once");
+        self.note_unwritten_epochs(partition);
     }
 
     /// Takes a partition away: whoever waits for it is answered.

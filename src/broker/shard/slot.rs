@@ -1,14 +1,12 @@
 //! One partition on its shard: the machine, the log, and what is between them.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use protocol::records::BatchHeader;
 use protocol::records::validate::ValidatedBatch;
 use replica::{BatchSummary, Replica};
-use storage::{AppendBatch, Log, PartitionFiles};
+use storage::{AppendBatch, Log};
 use types::{LeaderEpoch, Offset};
 
 use super::pressure::Counted;
@@ -38,40 +36,10 @@ pub(super) struct Slot {
     /// What the log shall do when it is free, in order.
     pub jobs: VecDeque<Job>,
     pub waiters: Waiters,
-    pub epochs_writer: Rc<EpochsWriter>,
+    /// The newest epoch that the history on disk has, -1 if none.
+    pub written_epoch: LeaderEpoch,
     /// Its share of what the shard's [`super::pressure::Pressure`] counts.
     pub counted: Counted,
-}
-
-/// Writes the epoch history of one log down in the background: one writing at a time, since all of them go through the
-/// same file, and then the newest history, if it changed meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct EpochsWriter {
-    is_writing: Cell<bool>,
-    next: RefCell<Option<Vec<(LeaderEpoch, Offset)>>>,
-}
-
-impl EpochsWriter {
-    /// Writes `entries`, epochs with their first offsets, as soon as may be.
-    pub fn write(
-        self: &Rc<EpochsWriter>,
-        files: PartitionFiles,
-        entries: Vec<(LeaderEpoch, Offset)>,
-    ) {
-        self.next.replace(Some(entries));
-        if self.is_writing.replace(true) {
-            return;
-        }
-        let own = Rc::clone(self);
-        runtime::task::spawn_local(async move {
-            while let Some(entries) = own.next.take() {
-                if let Err(error) = files.write_leader_epochs(&entries, false).await {
-                    tracing::warn!(%error, "an epoch history is not written: recovery completes it");
-                }
-            }
-            own.is_writing.set(false);
-        });
-    }
 }
 
 /// Something other than appending that a log has to do.
@@ -95,6 +63,7 @@ impl Slot {
         log: Log,
         config: Arc<TopicConfig>,
         traffic: Arc<Traffic>,
+        written_epoch: LeaderEpoch,
     ) -> Slot {
         Slot {
             topic,
@@ -109,7 +78,7 @@ impl Slot {
             must_flush_again: false,
             jobs: VecDeque::new(),
             waiters: Waiters::default(),
-            epochs_writer: Rc::default(),
+            written_epoch,
             counted: Counted::default(),
         }
     }

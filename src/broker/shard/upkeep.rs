@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use replica::Input;
-use storage::DirectoryFailure;
+use storage::{DirectoryFailure, WriteError};
 use types::{ErrorCode, Mono, Now, Offset, TopicPartition};
 
 use super::Shard;
-use super::slot::Job;
+use super::slot::{Job, Slot};
 use super::timers::Machine;
 use crate::core::Core;
 use crate::topics;
@@ -62,19 +62,6 @@ impl Shard {
                 tracing::warn!(%error, "a producer snapshot is not written: recovery takes longer");
             }
         });
-    }
-
-    /// Writes down which epoch began where, in the background: the batches say it too.
-    pub(super) fn write_epochs(&mut self, partition: TopicPartition) {
-        let Some(slot) = self.slots.get(&partition) else {
-            return;
-        };
-        let entries = slot.replica.epochs().entries();
-        let entries: Vec<_> = entries
-            .map(|entry| (entry.epoch, entry.start_offset))
-            .collect();
-        let files = slot.log.partition_files();
-        slot.epochs_writer.write(files, entries);
     }
 
     /// A log directory has failed: none of its partitions is served any more.
@@ -153,9 +140,10 @@ pub async fn close_all(core: &Rc<Core>) {
         let snapshot = slot.replica.producer_snapshot(end);
         let files = slot.log.partition_files();
         let finished = slot.log.begin_close().await;
-        let closed = slot.log.finish(finished);
-        let written = files.write_producer_snapshot(end, snapshot).await;
-        if let Err(error) = closed.map(|_| ()).and(written) {
+        let closed = slot.log.finish(finished).map(|_| ());
+        let epochs = write_epochs(&mut slot).await;
+        let producers = files.write_producer_snapshot(end, snapshot).await;
+        if let Err(error) = closed.and(epochs).and(producers) {
             tracing::error!(topic = %slot.topic, %error, "a log is not closed cleanly");
             core.node.left_unclean(slot.log.directory());
         }
@@ -165,6 +153,16 @@ pub async fn close_all(core: &Rc<Core>) {
             .high_watermarks()
             .set(&name, slot.replica.view().high_watermark);
     }
+}
+
+async fn write_epochs(slot: &mut Slot) -> Result<(), WriteError> {
+    let Some((newest, job)) = slot.begin_write_epochs() else {
+        return Ok(());
+    };
+    let finished = job.await;
+    slot.log.finish(finished)?;
+    slot.epochs_written(newest);
+    Ok(())
 }
 
 /// Waits a little for a job of the log that is under way.

@@ -4,9 +4,10 @@ use std::rc::Rc;
 
 use replica::{AppendError, Input};
 use storage::{Appended, Finished, LogJob, WriteError};
-use types::{Now, Offset, TopicPartition};
+use types::{LeaderEpoch, Now, Offset, TopicPartition};
 
 use super::Shard;
+use super::epochs::EpochsJob;
 use super::slot::Job;
 use crate::core::Core;
 
@@ -19,6 +20,7 @@ enum Running {
     /// The log start is moved, or retention looked at.
     Retain(LogJob<Retained>),
     Unlink(LogJob<Result<usize, WriteError>>),
+    Epochs(EpochsJob),
 }
 
 /// The end of one.
@@ -26,6 +28,7 @@ enum Ended {
     Append(Offset, Finished<AppendResult>),
     Retain(Finished<Retained>),
     Unlink(Finished<Result<usize, WriteError>>),
+    Epochs(LeaderEpoch, Finished<Result<(), WriteError>>),
 }
 
 impl Running {
@@ -43,6 +46,10 @@ impl Running {
                 Ok(finished) => Ok(Ended::Unlink(finished)),
                 Err(job) => Err(Running::Unlink(job)),
             },
+            Running::Epochs((newest, job)) => match job.try_take() {
+                Ok(finished) => Ok(Ended::Epochs(newest, finished)),
+                Err(job) => Err(Running::Epochs((newest, job))),
+            },
         }
     }
 
@@ -51,6 +58,7 @@ impl Running {
             Running::Append(from, job) => Ended::Append(from, job.await),
             Running::Retain(job) => Ended::Retain(job.await),
             Running::Unlink(job) => Ended::Unlink(job.await),
+            Running::Epochs((newest, job)) => Ended::Epochs(newest, job.await),
         }
     }
 }
@@ -62,6 +70,7 @@ impl Ended {
             Ended::Append(_, finished) => drop(log.finish(finished)),
             Ended::Retain(finished) => drop(log.finish(finished)),
             Ended::Unlink(finished) => drop(log.finish(finished)),
+            Ended::Epochs(_, finished) => drop(log.finish(finished)),
         }
     }
 }
@@ -160,10 +169,10 @@ impl Shard {
                 Some(Running::Retain(job))
             }
             Job::Unlink => Some(Running::Unlink(slot.log.begin_remove_deleted(now))),
-            Job::WriteEpochs => {
-                self.write_epochs(partition);
-                self.begin_next(now, partition)
-            }
+            Job::WriteEpochs => match slot.begin_write_epochs() {
+                Some(job) => Some(Running::Epochs(job)),
+                None => self.begin_next(now, partition),
+            },
         }
     }
 
@@ -182,6 +191,10 @@ impl Shard {
                 if let Err(error) = slot.log.finish(finished) {
                     self.write_failed(now, partition, &error);
                 }
+            }
+            Ended::Epochs(newest, finished) => {
+                let result = slot.log.finish(finished);
+                self.epochs_written(now, partition, newest, result);
             }
             Ended::Retain(finished) => match slot.log.finish(finished) {
                 Ok(retained) => {
@@ -229,7 +242,7 @@ impl Shard {
         }
     }
 
-    fn write_failed(&mut self, now: Now, partition: TopicPartition, error: &WriteError) {
+    pub(super) fn write_failed(&mut self, now: Now, partition: TopicPartition, error: &WriteError) {
         match error {
             WriteError::DirectoryFailed(failure) => self.close_directory(now, failure),
             WriteError::NoSpace(path) => {

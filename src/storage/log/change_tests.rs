@@ -62,6 +62,36 @@ fn truncation_spares_readers() {
 }
 
 #[test]
+fn what_is_held_is_not_proven() {
+    block_on(async {
+        let home = Home::new().await;
+        let (directory, _) = home.open().await;
+        let proven = || directory.recovery_points().get(&orders());
+        let mut log = create(&directory, small()).await;
+        log.hold_proven_offset(Some(4));
+        assert_eq!(proven(), None, "it was never flushed");
+        fill(&mut log, 2).await;
+        flush(&mut log).await;
+        assert_eq!((proven(), log.is_proven_offset_held()), (Some(4), false));
+        fill(&mut log, 2).await;
+        assert_eq!(flush(&mut log).await, 8);
+        assert_eq!((proven(), log.is_proven_offset_held()), (Some(4), true));
+        let finished = log.begin_close().await;
+        log.finish(finished).expect("closing");
+        assert_eq!(proven(), Some(4), "a clean stop proves no more");
+        log.hold_proven_offset(Some(6));
+        assert_eq!((proven(), log.is_proven_offset_held()), (Some(6), true));
+        drop(log);
+        // Recovery has seen an epoch: the history may lack it.
+        let (mut log, recovered) = reopen(&directory, false).await.expect("recovery");
+        assert_eq!((recovered.proven_offset, proven()), (6, Some(6)));
+        assert!(log.is_proven_offset_held());
+        log.hold_proven_offset(None);
+        assert_eq!((proven(), log.is_proven_offset_held()), (Some(8), false));
+    });
+}
+
+#[test]
 fn truncation_across_segments_and_gaps() {
     // Where to cut, the log end after it, and how many batches are left.
     let table = [

@@ -77,10 +77,6 @@ async fn run(
             .map_err(|error| shared.directory.fail("syncing", &path, &error))?;
     }
     core.sync_names().await?;
-    shared
-        .directory
-        .recovery_points()
-        .set(&shared.name, core.log_end_offset);
     core.is_all_flushed = true;
     Ok(core.log_end_offset)
 }

@@ -23,13 +23,13 @@ mod truncate;
 use std::path::Path;
 use std::sync::Arc;
 
-use types::{Now, Offset, Uuid};
+use types::{LeaderEpoch, Now, Offset, Uuid};
 
 use self::append::Plan;
 use self::core::Core;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
-use crate::error::AppendError;
+use crate::error::{AppendError, WriteError};
 use crate::flush::{FlushHandle, FlushedLog};
 use crate::names::{FileKind, PartitionName};
 use crate::partition_files::PartitionFiles;
@@ -75,6 +75,8 @@ pub struct Log {
     names_synced: u64,
     /// The partition's own directory and its metadata file have not been synced yet.
     is_directory_unsynced: bool,
+    /// The proven offset does not pass it, see [`Log::hold_proven_offset`].
+    proven_max: Offset,
 }
 
 /// What views show.
@@ -116,6 +118,7 @@ impl Log {
             names_version: 0,
             names_synced: 0,
             is_directory_unsynced: false,
+            proven_max: Offset::MAX,
         }
     }
 
@@ -335,6 +338,7 @@ impl Log {
             for segment in self.unsynced.drain(..) {
                 segment.slot(FileKind::Log).set_unsynced(false);
             }
+            self.raise_proven_offset();
         }
     }
 
@@ -405,11 +409,43 @@ impl Log {
             .filter(|segment| !self.is_active(segment));
         let proven = waiting
             .map(|segment| segment.base_offset())
-            .fold(self.flushed_offset, Offset::min);
+            .fold(self.flushed_offset.min(self.proven_max), Offset::min);
         let recovery_points = self.shared.directory.recovery_points();
         let known = recovery_points.get(&self.shared.name);
         // Within a segment it need not go back: recovery looks through all of that segment.
         recovery_points.set(&self.shared.name, proven.max(known.unwrap_or(0)));
+    }
+
+    /// Keeps the proven offset from passing `from`, however far the log is flushed: recovery has to look through the
+    /// batches from there on, for something that the owner has not written down yet. `None` lets it go on.
+    pub fn hold_proven_offset(&mut self, from: Option<Offset>) {
+        self.proven_max = from.unwrap_or(Offset::MAX);
+        // A new log has none before its first flush: it may yet lose its names.
+        let recovery_points = self.shared.directory.recovery_points();
+        if recovery_points.get(&self.shared.name).is_some() {
+            self.raise_proven_offset();
+        }
+    }
+
+    /// Whether the proven offset would be higher if nothing [held](Log::hold_proven_offset) it.
+    pub fn is_proven_offset_held(&self) -> bool {
+        self.proven_max < self.flushed_offset
+    }
+
+    /// Begins to replace the epoch history, durably: epochs with their first offsets, in order.
+    pub fn begin_write_epochs(
+        &mut self,
+        epochs: Vec<(LeaderEpoch, Offset)>,
+    ) -> LogJob<Result<(), WriteError>> {
+        let files = self.partition_files();
+        let core = self.begin();
+        LogJob::running(async move {
+            let result = files.write_leader_epochs(&epochs).await;
+            Finished {
+                core: Some(core),
+                result,
+            }
+        })
     }
 }
 

@@ -38,14 +38,25 @@ pub struct Recovered {
     pub cut_reason: Option<String>,
     /// Segments whose indexes were made anew.
     pub rebuilt_indexes: usize,
+    /// The proven offset as it was found.
+    pub proven_offset: Offset,
     /// The base offset of the first segment that was checked and holds markers of transactions. From there on the
     /// index of aborted transactions may lack entries: the owner gives those of the batches with
-    /// [`Log::begin_append_aborted`] and then flushes the log, which proves it. Until then the proven offset stays
-    /// where it was, so that a crash in between begins again.
+    /// [`Log::begin_append_aborted`] and then flushes the log.
     pub aborted_from: Option<Offset>,
     /// Leader epochs seen in the batches that were walked over, each with its first batch's base offset: the end of
-    /// the epoch history, should the file of it lack something.
+    /// the epoch history, should the file of it lack something. The owner writes it with [`Log::begin_write_epochs`].
     pub epochs: Vec<(LeaderEpoch, Offset)>,
+}
+
+impl Recovered {
+    /// From where on the log holds what may not be written down beside it. The proven offset is held there until the
+    /// owner has seen to it and says so with [`Log::hold_proven_offset`]: a crash in between begins again.
+    fn unwritten_from(&self) -> Option<Offset> {
+        let epochs = self.epochs.first().filter(|_| !self.was_clean);
+        let epochs = epochs.map(|&(_, start_offset)| start_offset);
+        epochs.into_iter().chain(self.aborted_from).min()
+    }
 }
 
 /// What is in a partition's directory.
@@ -136,6 +147,7 @@ impl Log {
             log_start: known_start,
             recovered: Recovered {
                 was_clean,
+                proven_offset: directory.recovery_points().get(name).unwrap_or(0),
                 ..Recovered::default()
             },
             segments: Vec::new(),
@@ -173,13 +185,12 @@ impl Log {
         if !recovered.was_clean || !above.is_empty() {
             sync_names(&shared, content.has_metadata).await?;
         }
-        if recovered.aborted_from.is_none() {
-            directory.recovery_points().set(name, end);
+        let mut log = Log::from_core(Box::new(core), topic_id, config, end);
+        if let Some(from) = recovered.unwritten_from() {
+            log.proven_max = from;
         }
-        Ok((
-            Log::from_core(Box::new(core), topic_id, config, end),
-            recovered,
-        ))
+        log.raise_proven_offset();
+        Ok((log, recovered))
     }
 
     /// Writes down, durably, of which topic a log is that has no `partition.metadata`: one that was made before topics

@@ -261,6 +261,7 @@ fn wrong_entries_in_the_middle_of_an_index_mislead_no_reader() {
             recovered,
             Recovered {
                 was_clean: true,
+                proven_offset: 80,
                 epochs: recovered.epochs.clone(),
                 ..Recovered::default()
             }

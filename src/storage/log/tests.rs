@@ -544,13 +544,9 @@ fn small_files_come_back() {
         fill(&mut log, 20).await;
         let files = log.partition_files();
         assert_eq!(files.read_leader_epochs().await, Ok(vec![]));
-        for is_durable in [false, true] {
-            files
-                .write_leader_epochs(&[(0, 0), (4, 20)], is_durable)
-                .await
-                .expect("a write");
-            assert_eq!(files.read_leader_epochs().await, Ok(vec![(0, 0), (4, 20)]));
-        }
+        let finished = log.begin_write_epochs(vec![(0, 0), (4, 20)]).await;
+        log.finish(finished).expect("a write");
+        assert_eq!(files.read_leader_epochs().await, Ok(vec![(0, 0), (4, 20)]));
         for offset in [5, 10, 20, 30, 40] {
             files
                 .write_producer_snapshot(offset, Bytes::from(offset.to_string()))

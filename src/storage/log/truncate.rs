@@ -219,10 +219,9 @@ async fn settle(core: &mut Core) -> Result<(), WriteError> {
     core.sync_names().await?;
     core.is_all_flushed = true;
     core.is_list_changed = true;
-    shared
-        .directory
-        .recovery_points()
-        .set(&shared.name, core.log_end_offset);
+    // The end may lie inside of a batch, below what was asked for.
+    let recovery_points = shared.directory.recovery_points();
+    recovery_points.lower(&shared.name, core.log_end_offset);
     Ok(())
 }
 

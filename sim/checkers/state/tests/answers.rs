@@ -1,9 +1,10 @@
 //! What a broker says.
 
+use super::super::answers::contradiction;
 use super::super::{Asked, Batch, Event, Fetched, OffsetsListed, Sent};
 use super::{Told, a, batch, numbered, tell};
 use crate::history::{Acks, Isolation};
-use types::{ErrorCode, Offset};
+use types::{ErrorCode, LeaderEpoch, Offset};
 
 fn fetched(offset: Offset) -> Fetched {
     Fetched {
@@ -468,4 +469,40 @@ fn listed_offsets_are_what_the_log_says() {
             "S37",
         ),
     ]);
+}
+
+#[test]
+fn the_ends_of_epochs_are_what_the_log_says() {
+    let of = |epoch, base_offset, last_offset| Batch {
+        leader_epoch: epoch,
+        base_offset,
+        last_offset,
+        ..numbered(0, 4, 0)
+    };
+    let log = [of(2, 5, 7), of(2, 8, 8), of(4, 9, 11), of(7, 12, 12)];
+    let cases: [(&str, LeaderEpoch, (LeaderEpoch, Offset), bool); 14] = [
+        ("an old one", 2, (2, 9), true),
+        ("one without batches", 3, (2, 9), true),
+        ("one whose leader appended nothing", 3, (3, 9), true),
+        ("the newest, before its last batch", 7, (7, 12), true),
+        ("the newest", 7, (7, 13), true),
+        (
+            "a later one whose leader appended nothing",
+            8,
+            (8, 13),
+            true,
+        ),
+        ("one to come", 8, (-1, -1), true),
+        ("one before the log", 1, (1, 5), true),
+        ("it ends later", 2, (2, 12), false),
+        ("it ends earlier", 2, (2, 8), false),
+        ("there is a larger one", 6, (2, 12), false),
+        ("there are later ones, so it is known", 4, (-1, -1), false),
+        ("the newest is known", 7, (-1, -1), false),
+        ("a later one than was asked for", 3, (4, 12), false),
+    ];
+    for (name, asked, (epoch, end), is_right) in cases {
+        let problem = contradiction(log.iter(), asked, epoch, end);
+        assert_eq!(problem.is_none(), is_right, "{name}: {problem:?}");
+    }
 }
