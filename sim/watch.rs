@@ -61,6 +61,9 @@ struct Watch {
     steps: u64,
     /// Answers to producers that wait for all.
     acknowledged: u64,
+    /// When a sync of a log failed, in nanoseconds of the run: what it was to write is gone since, unless a reader has
+    /// it already.
+    dropped_at: Vec<u64>,
 }
 
 /// A machine of a node.
@@ -127,9 +130,14 @@ pub fn died(node: NodeId, death: Death) {
     });
 }
 
-/// A fault damaged a batch of this partition's log where only its checksum tells.
-pub fn log_damaged(key: Key) {
-    WATCH.with_borrow_mut(|watch| watch.tell(|| Event::LogDamaged { key }));
+/// A fault damaged a batch of this partition's log where at most its checksum tells; not even that, if another batch
+/// was written over it.
+pub fn log_damaged(key: Key, is_overwritten: bool) {
+    let damaged = Event::LogDamaged {
+        key,
+        is_overwritten,
+    };
+    WATCH.with_borrow_mut(|watch| watch.tell(|| damaged));
 }
 
 /// A file operation met a fault, as the trace tells it.
@@ -144,10 +152,16 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
         };
         watch.tell(|| Event::DiskFailed { node, key });
         // A write is answered at once; a sync that fails has its time, and who asked learns of it then.
-        if operation == "write" {
-            watch.tell(|| Event::FailureTold { node, key });
+        match operation {
+            "write" => watch.tell(|| Event::FailureTold { node, key }),
+            _ => watch.dropped_at.push(now_nanos()),
         }
     });
+}
+
+/// Whether a sync of a log failed at these times of the run, in nanoseconds.
+pub fn has_dropped(times: std::ops::RangeInclusive<u64>) -> bool {
+    WATCH.with_borrow(|watch| watch.dropped_at.iter().any(|at| times.contains(at)))
 }
 
 /// A process was told that a sync of its has failed, as the trace tells it.

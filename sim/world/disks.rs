@@ -127,11 +127,12 @@ impl DiskFaults {
         // Another part of the same number says where in the segment.
         let index = (batches.len() as u64 * (place * 7 % 1_000) / 1_000) as usize;
         if self.damage_batch(node, fault, &file.path, batches, index) {
+            let is_overwritten = is_misdirected(fault, batches, index);
             world.clients.damaged.borrow_mut().insert(*key);
-            if matches!(fault, Fault::MisdirectedWrite { .. }) && index > 0 {
+            if is_overwritten {
                 world.clients.overwritten.borrow_mut().insert(*key);
             }
-            watch::log_damaged(*key);
+            watch::log_damaged(*key, is_overwritten);
             let name = fault.name();
             trace::emit_for(
                 node,
@@ -163,7 +164,7 @@ impl DiskFaults {
                     + (length - CHECKSUM_PLACE) * (place * 3 % 1_000) / 1_000;
                 self.disks.rot(node, path, offset, 1 << (place % 8))
             }
-            Fault::MisdirectedWrite { .. } if index > 0 => {
+            _ if is_misdirected(fault, batches, index) => {
                 // Over the batch before: nothing but its offsets says that it does not belong there.
                 let by = batches[index - 1].0 as i64 - start as i64;
                 self.disks.misdirect(node, path, start, length_bytes, by)
@@ -203,6 +204,13 @@ impl DiskFaults {
 
 /// A segment, its partition, and position and length of its batches.
 type Proven<'a> = (&'a FileView, Key, Vec<(u64, u64)>);
+
+/// Whether the fault writes this batch over the one before it. Of the last batch that is proven it does not: recovery
+/// would take what is left for a log that ends there, as `docs/GUARANTEES.md` says.
+fn is_misdirected(fault: &Fault, batches: &[(u64, u64)], index: usize) -> bool {
+    let is_last = index + 1 == batches.len();
+    matches!(fault, Fault::MisdirectedWrite { .. }) && index > 0 && !is_last
+}
 
 /// What the disk calls a plan's word.
 pub(super) fn survival_of(survival: plan::Survival) -> Survival {

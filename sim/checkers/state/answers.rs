@@ -202,6 +202,7 @@ impl State {
             Asked::Latest => Some(format!("the end is {latest}")),
             // Records were deleted while it was looked for.
             Asked::Timestamp(_) if offset < seen.log_start => None,
+            Asked::Timestamp(_) if ghost.is_overwritten => None,
             Asked::Timestamp(timestamp) => {
                 // The log start may have passed the answer since it was looked for.
                 let start = seen.log_start.min(offset);

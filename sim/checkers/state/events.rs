@@ -390,10 +390,12 @@ pub enum Event {
         /// The sound batches from the log start on, without a gap.
         batches: Vec<Batch>,
     },
-    /// A fault damaged a batch of the log where only its checksum tells: whoever reads only its header believes it.
+    /// A fault damaged a batch of the log where at most its checksum tells: whoever reads only its header believes it.
     LogDamaged {
         /// Which partition.
         key: Key,
+        /// Whether not even a checksum tells: a batch was written over another.
+        is_overwritten: bool,
     },
     /// A write or sync of a partition's files fails for good: what was not synced before may be gone from now on.
     DiskFailed {

@@ -86,6 +86,8 @@ pub struct Ghost {
     pub has_failed: bool,
     /// Whether the header of one of its batches may tell something else than was appended.
     pub is_damaged: bool,
+    /// Whether one of its batches may lie where another one was: then that is missing to whoever looks for it.
+    pub is_overwritten: bool,
     /// The end of what had an offset when the broker was told of that: nothing beyond is acknowledged.
     pub failed_from: Option<Offset>,
     /// The highest epoch of a batch.
@@ -115,6 +117,7 @@ impl Ghost {
             known: BTreeSet::new(),
             has_failed: false,
             is_damaged: false,
+            is_overwritten: false,
             failed_from: None,
             last_epoch: -1,
         }

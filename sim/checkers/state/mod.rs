@@ -95,7 +95,14 @@ impl State {
             Event::SetBack { node } => self.metadata.set_back(*node),
             Event::ImageRecovered { image, state } => self.image_recovered(*image, *state),
             Event::Swept { key, batches, .. } => self.swept(*key, batches),
-            Event::LogDamaged { key } => self.ghost(*key).is_damaged = true,
+            Event::LogDamaged {
+                key,
+                is_overwritten,
+            } => {
+                let ghost = self.ghost(*key);
+                ghost.is_damaged = true;
+                ghost.is_overwritten |= is_overwritten;
+            }
             Event::DiskFailed { key, .. } => self.ghost(*key).has_failed = true,
             Event::FailureTold { key, .. } => self.failure_told(*key),
             Event::ProducerIdGiven {

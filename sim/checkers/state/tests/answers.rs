@@ -46,6 +46,13 @@ fn list(told: &mut Told, isolation: Isolation, asked: Asked, offset: Offset) {
     }));
 }
 
+fn damaged(is_overwritten: bool) -> Event {
+    Event::LogDamaged {
+        key: a(),
+        is_overwritten,
+    }
+}
+
 /// A batch that its topic stamps with the log's time: what is stored differs from what was sent, each time.
 fn stamped(at: u32) -> (Batch, Sent) {
     let stored = Batch {
@@ -399,7 +406,7 @@ fn a_fetch_gets_whole_batches_of_what_is_there() {
             "half a batch, where a damaged header may say so",
             |told| {
                 log(told);
-                told.event(Event::LogDamaged { key: a() });
+                told.event(damaged(false));
                 told.event(Event::Fetched(Fetched {
                     length_bytes: 150,
                     ..fetched(3)
@@ -462,6 +469,22 @@ fn listed_offsets_are_what_the_log_says() {
             "a time that came earlier",
             |told| list(told, ReadUncommitted, Asked::Timestamp(1_003), 8),
             "S37",
+        ),
+        (
+            "a time that came earlier, where bits have rotted",
+            |told| {
+                told.event(damaged(false));
+                list(told, ReadUncommitted, Asked::Timestamp(1_003), 8);
+            },
+            "S37",
+        ),
+        (
+            "a time that came earlier, where another batch may lie now",
+            |told| {
+                told.event(damaged(true));
+                list(told, ReadUncommitted, Asked::Timestamp(1_003), 8);
+            },
+            "",
         ),
         (
             "a time that comes later",

@@ -338,7 +338,10 @@ fn producers_are_what_the_log_says() {
             "another producer, told by a damaged header",
             |told| {
                 told.append(numbered(0, 4, 0));
-                told.event(Event::LogDamaged { key: a() });
+                told.event(Event::LogDamaged {
+                    key: a(),
+                    is_overwritten: false,
+                });
                 told.step(|seen| {
                     (seen.assigned_end, seen.log_end) = (5, 5);
                     seen.producers = Some(vec![producer(3, 4)]);
