@@ -285,7 +285,8 @@ impl Recovery<'_> {
                 bad = self.check(*base, behind).await?;
             }
             if let Some(bad) = bad {
-                let is_cut = self.segments.len() > index;
+                let last = self.segments.last();
+                let is_cut = last.is_some_and(|last| last.base_offset() == *base);
                 let left = if is_cut { &[] } else { &bases[index..] };
                 return self.end_at(bad, left).await;
             }

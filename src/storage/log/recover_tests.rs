@@ -434,6 +434,22 @@ fn damage_in_what_was_let_go_takes_nothing_with_it() {
 }
 
 #[test]
+fn a_torn_tail_behind_damage_that_was_let_go_is_all_that_is_cut() {
+    block_on(async {
+        let home = Home::new().await;
+        let directory = stopped(&home, config()).await;
+        directory.log_starts().set(&orders(), 36);
+        directory.recovery_points().set(&orders(), 0);
+        home.apply(Flip(34)).await;
+        home.apply(Resize(-10)).await;
+        let (log, recovered) = reopen(&directory, false).await.expect("recovery");
+        assert_eq!((log.log_end_offset(), recovered.dropped_segments), (78, 0));
+        let expected: Vec<Offset> = (36..78).step_by(2).collect();
+        assert_eq!(bases(&log.view(), 36).await, expected);
+    });
+}
+
+#[test]
 fn below_the_log_start_any_segment_may_be_gone() {
     block_on(async {
         for (log_start, is_served) in [(36, true), (40, true), (35, false)] {
