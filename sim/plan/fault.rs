@@ -284,7 +284,8 @@ pub enum Fault {
         /// A part of the file's path.
         path: String,
     },
-    /// A batch below its log's proven offset turns out to have been written over the one before it.
+    /// A batch below its log's proven offset turns out to have been written over the one before it; the first and the
+    /// last proven one of a segment, never to have been written.
     MisdirectedWrite {
         /// Which node.
         node: String,

@@ -68,7 +68,7 @@ pub enum Action {
         /// Whether answers or visibility wait for it; otherwise it may be done in the background.
         awaited: bool,
     },
-    /// Write the leader epoch checkpoint from [`crate::Replica::epochs`].
+    /// [`crate::Replica::epochs`] has changed: it is to be written down before a recovery can miss what is new in it.
     WriteEpochs,
     /// Something worth a line in a trace, a transcript, a coverage mark.
     Note(Note),

@@ -13,7 +13,7 @@ use protocol::messages::list_offsets_response::{
 };
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use replica::Isolation;
-use types::{ErrorCode, Offset, TopicPartition};
+use types::{ErrorCode, Offset};
 
 use crate::observer::ListOffsetsAnswered;
 use crate::server::authorizer::Operation;
@@ -101,18 +101,12 @@ fn observe(
     isolation: Isolation,
     found: Result<Found, ErrorCode>,
 ) {
-    let Some(observer) = context.core.node.observer() else {
-        return;
-    };
-    let Some(topic) = context.image.topic(topic) else {
+    let Some((observer, partition)) = context.observed(topic, asked.partition_index) else {
         return;
     };
     observer.list_offsets_answered(&ListOffsetsAnswered {
         began: context.began,
-        partition: TopicPartition {
-            topic_id: topic.id,
-            partition: asked.partition_index,
-        },
+        partition,
         isolation,
         asked_timestamp: asked.timestamp,
         result: found.map(|found| (found.offset, found.timestamp, found.leader_epoch)),

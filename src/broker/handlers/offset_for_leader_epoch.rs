@@ -9,7 +9,7 @@ use protocol::messages::offset_for_leader_epoch_response::{
 };
 use protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 use replica::EpochEnd;
-use types::{ErrorCode, TopicPartition};
+use types::ErrorCode;
 
 use crate::observer::EpochEndAnswered;
 use crate::server::authorizer::Operation;
@@ -69,18 +69,12 @@ fn observe(
     asked: &OffsetForLeaderPartition,
     end: Result<EpochEnd, ErrorCode>,
 ) {
-    let Some(observer) = context.core.node.observer() else {
-        return;
-    };
-    let Some(topic) = context.image.topic(topic) else {
+    let Some((observer, partition)) = context.observed(topic, asked.partition) else {
         return;
     };
     observer.epoch_end_answered(&EpochEndAnswered {
         began: context.began,
-        partition: TopicPartition {
-            topic_id: topic.id,
-            partition: asked.partition,
-        },
+        partition,
         asked_epoch: asked.leader_epoch,
         result: end.map(|end| (end.epoch, end.end_offset)),
     });

@@ -9,6 +9,7 @@ use types::{ErrorCode, Now, PartitionIndex, TopicPartition};
 
 use crate::core::Core;
 use crate::image::Image;
+use crate::observer::Observer;
 use crate::server::authorizer::{Operation, Resource};
 
 /// What is known of a connection.
@@ -85,6 +86,22 @@ impl RequestContext {
             topic_id,
             partition,
         })
+    }
+
+    /// Who is shown the answer for a partition of a topic, and that partition; nothing in production, and for a topic
+    /// that there is not.
+    pub(crate) fn observed(
+        &self,
+        topic: &str,
+        partition: PartitionIndex,
+    ) -> Option<(&dyn Observer, TopicPartition)> {
+        let observer = self.core.node.observer()?;
+        let topic_id = self.image.topic(topic)?.id;
+        let partition = TopicPartition {
+            topic_id,
+            partition,
+        };
+        Some((observer, partition))
     }
 
     /// Charges `amount` to `quota`; answers how long the client is throttled, in milliseconds,

@@ -139,15 +139,16 @@ impl Log {
         remove_all(&shared, content.leftovers.iter().chain(&content.orphans)).await?;
         let topic_id = read_topic_id(&shared).await?;
         let known_start = directory.log_starts().get(name).unwrap_or(0);
+        let proven_offset = directory.recovery_points().get(name).unwrap_or(0);
         let mut recovery = Recovery {
             shared: &shared,
             config: &config,
             now,
-            proven_offset: directory.recovery_points().get(name).unwrap_or(0),
+            proven_offset,
             log_start: known_start,
             recovered: Recovered {
                 was_clean,
-                proven_offset: directory.recovery_points().get(name).unwrap_or(0),
+                proven_offset,
                 ..Recovered::default()
             },
             segments: Vec::new(),
