@@ -33,7 +33,7 @@ pub(super) fn bench(arguments: &Arguments) -> Result<u8, String> {
         match runner.run(&job) {
             End::Verdict(verdict) => {
                 if verdict.color != Color::Green {
-                    println!("{verdict}");
+                    sayln!("{verdict}");
                 }
                 verdicts.push(*verdict);
             }
@@ -57,13 +57,13 @@ fn tell(verdicts: &[Verdict], used: f64, passed: f64) {
         all.map(|one| one.ok + one.fail + one.info).sum()
     });
     let seeds = verdicts.len() as f64;
-    println!("{seeds} seeds, {simulated:.0} simulated seconds, {operations} operations of clients");
-    println!(
+    sayln!("{seeds} seeds, {simulated:.0} simulated seconds, {operations} operations of clients");
+    sayln!(
         "{cpu:.2} s of the processor in runs, {used:.2} s with the processes' starts, {passed:.1} s passed"
     );
-    println!("{:.0} simulated seconds per CPU second", simulated / used);
-    println!("{:.0} seeds per core-minute", seeds * 60.0 / used);
-    println!(
+    sayln!("{:.0} simulated seconds per CPU second", simulated / used);
+    sayln!("{:.0} seeds per core-minute", seeds * 60.0 / used);
+    sayln!(
         "{:.0} events per CPU second",
         sum(|verdict| verdict.events) / used
     );

@@ -75,7 +75,7 @@ pub(super) fn compare(arguments: &Arguments) -> Result<u8, String> {
     );
     progress.clear();
     let (seeds, runs) = (arguments.seeds, runners.len());
-    println!(
+    sayln!(
         "{} of {seeds} seeds with the same trace in {runs} processes",
         seeds - differ
     );

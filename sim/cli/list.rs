@@ -32,11 +32,11 @@ pub(super) fn list(arguments: &Arguments) {
     ];
     for what in all {
         if arguments.what.is_none() {
-            println!("{}", title(what));
+            sayln!("{}", title(what));
         }
         if arguments.what.is_none_or(|wanted| wanted == what) {
             for (name, meaning) in rows(what) {
-                println!("  {name:<30} {meaning}");
+                sayln!("  {name:<30} {meaning}");
             }
         }
     }

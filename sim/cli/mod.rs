@@ -7,6 +7,9 @@
     reason = "the command line starts processes and writes files outside of every run"
 )]
 
+#[macro_use]
+mod say;
+
 mod bench;
 mod children;
 mod determinism;
@@ -112,9 +115,9 @@ pub(crate) fn main() -> ExitCode {
 fn print_plan(arguments: &PlanArguments) -> Result<u8, String> {
     if arguments.scenario {
         let seed = arguments.which.seed.unwrap_or_default();
-        print!("{}", of_seed(seed, arguments.which.profile));
+        say::print(format_args!("{}", of_seed(seed, arguments.which.profile)));
     } else {
-        print!("{}", arguments.which.read()?.to_text());
+        say::print(format_args!("{}", arguments.which.read()?.to_text()));
     }
     Ok(0)
 }

@@ -114,7 +114,7 @@ pub(super) fn hunt_all(arguments: &Arguments) -> Result<u8, String> {
     progress.clear();
     rows.sort_by_key(|row| order.iter().position(|name| *name == row.name));
     let found = rows.iter().filter(|row| row.fate() == Fate::Found).count();
-    println!("{found} of {} found", rows.len());
+    sayln!("{found} of {} found", rows.len());
     if arguments.write {
         write_page(arguments, &rows)?;
     }
@@ -131,7 +131,7 @@ fn write_page(arguments: &Arguments, rows: &[Row]) -> Result<(), String> {
         commit()
     );
     write(&page_path, &page(rows, &controls, &heading))?;
-    println!("written: {PAGE}");
+    sayln!("written: {PAGE}");
     Ok(())
 }
 
@@ -244,7 +244,7 @@ pub(super) fn controls(arguments: &ControlsArguments) -> Result<u8, String> {
     let seeds = arguments.start..arguments.start.saturating_add(arguments.seeds);
     let (rows, troubles) = run_controls(controls, seeds, arguments.cores)?;
     for row in &rows {
-        println!(
+        sayln!(
             "{:<28} {:>5} seeds {:>4} reports  {}",
             row.name,
             row.seeds,

@@ -119,9 +119,9 @@ pub(super) fn run_one(arguments: &Arguments) -> Result<u8, String> {
     verdict.commit = commit();
     if arguments.json {
         let text = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
-        println!("{text}");
+        sayln!("{text}");
     } else {
-        println!("{verdict}");
+        sayln!("{verdict}");
     }
     Ok(verdict.exit_code())
 }

@@ -55,7 +55,7 @@ impl Progress {
     /// Says something between.
     pub(super) fn say(&mut self, text: &str) {
         self.clear();
-        println!("{text}");
+        sayln!("{text}");
         let _ = std::io::stdout().flush();
     }
 

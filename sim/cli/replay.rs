@@ -72,8 +72,8 @@ fn replay_one(path: &Path, watching: &Watching) -> Result<u8, String> {
     histories.write(&outcome.history)?;
     let verdict = outcome.verdict;
     let ending = scenario.judge(&verdict);
-    println!("{ending} {name}: {}", scenario.title);
-    println!("  {verdict}");
+    sayln!("{ending} {name}: {}", scenario.title);
+    sayln!("  {verdict}");
     Ok(ending.exit_code())
 }
 
@@ -98,12 +98,12 @@ fn replay_many(files: Vec<PathBuf>, cores: Cores) -> Result<u8, String> {
             worst = code;
         }
         if said.out.is_empty() {
-            println!("DIED    {}: {}", path.display(), said.why());
+            sayln!("DIED    {}: {}", path.display(), said.why());
         } else {
-            print!("{}", said.out);
+            super::say::print(format_args!("{}", said.out));
         }
     });
-    println!("{as_expected} of {count} scenarios as expected");
+    sayln!("{as_expected} of {count} scenarios as expected");
     Ok(worst)
 }
 

@@ -139,7 +139,7 @@ fn keep(arguments: &Arguments, trouble: &Trouble) {
 
 /// Tells what runs add up to.
 fn finish(tally: &Tally, json: Option<&PathBuf>) -> Result<u8, String> {
-    println!("\n{tally}");
+    sayln!("\n{tally}");
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(tally).map_err(|error| error.to_string())?;
         write(path, &(text + "\n"))?;
