@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use protocol::records::{BatchHeader, batches};
 use runtime::simulated::disk::Disks;
+use storage::JournalEntry;
 use types::Offset;
 
 use crate::history::Key;
@@ -58,6 +59,15 @@ pub fn read(node: u64, side: Side, wanted: &BTreeMap<Key, Offset>) -> BTreeMap<K
             directories.entry(directory).or_default().insert(base, path);
         }
     }
+    let mut journals: Vec<&String> = paths
+        .iter()
+        .filter(|path| journal_place(path).is_some())
+        .collect();
+    journals.sort_by_key(|path| journal_place(path));
+    let journals = journals.into_iter();
+    let journaled =
+        journals.flat_map(|path| storage::journal_entries(&content(path).unwrap_or_default()).0);
+    let journaled: Vec<JournalEntry> = journaled.collect();
     let mut logs = BTreeMap::new();
     for (directory, segments) in directories {
         let metadata = content(&format!("{directory}/partition.metadata"));
@@ -70,7 +80,10 @@ pub fn read(node: u64, side: Side, wanted: &BTreeMap<Key, Offset>) -> BTreeMap<K
                     start.max(checkpointed(node, directory, "log-start-offset-checkpoint"))
                 }
             };
-            let log = log(start, &segments, |path| content(path).unwrap_or_default());
+            let mut log = log(start, &segments, |path| content(path).unwrap_or_default());
+            if side == Side::Durable {
+                go_on(&mut log, key, &journaled);
+            }
             logs.insert(key, log);
         }
     }
@@ -153,6 +166,32 @@ fn log(
         }
     }
     log
+}
+
+fn journal_place(path: &str) -> Option<(u64, u64)> {
+    storage::journal_place(path.rsplit_once('/')?.1)
+}
+
+/// Adds what the journals hold and the segments lack.
+fn go_on(log: &mut LogOnDisk, key: Key, journaled: &[JournalEntry]) {
+    let is_its = |entry: &&JournalEntry| {
+        entry.topic_id == key.topic && entry.name.partition == key.partition
+    };
+    for entry in journaled.iter().filter(is_its) {
+        for batch in entry.chunks.iter().flat_map(|chunk| batches(chunk.clone())) {
+            let Ok(batch) = batch else { break };
+            let (header, last) = (*batch.header(), log.batches.last());
+            let epoch = last.map_or(-1, |last| last.partition_leader_epoch);
+            // The log may begin inside of its first batch.
+            let is_next = match last {
+                Some(last) => header.base_offset == last.next_offset(),
+                None => (header.base_offset..header.next_offset()).contains(&log.start),
+            };
+            if is_next && header.partition_leader_epoch >= epoch {
+                log.batches.push(header);
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -142,6 +142,7 @@ fn topic_config(
         delete: effective.cleanup_policy.delete,
         compact: effective.cleanup_policy.compact,
     };
+    let durability = durability(effective, topic);
     let log = LogConfig {
         segment_bytes: u64::try_from(segment_bytes).expect("it was validated"),
         segment_ms: effective.segment_ms,
@@ -152,11 +153,12 @@ fn topic_config(
         file_delete_delay_ms: effective.file_delete_delay_ms,
         preallocate: effective.preallocate,
         cleanup,
+        is_journaled: durability == Durability::Flushed,
     };
     let log = log.limited(limits);
     TopicConfig {
         replica: ReplicaConfig {
-            durability: durability(effective, topic),
+            durability,
             min_insync_replicas: u32::try_from(effective.min_insync_replicas).expect("validated"),
             producer_id_expiration_ms: view.number("producer.id.expiration.ms"),
             producer_id_expiration_check_interval_ms: limits

@@ -32,6 +32,9 @@ pub struct LogConfig {
     pub preallocate: bool,
     /// Which old records may go (`cleanup.policy`).
     pub cleanup: CleanupPolicy,
+    /// Whether a journal may hold what is flushed, until the segments are synced: for logs whose appends are flushed one
+    /// by one.
+    pub is_journaled: bool,
 }
 
 impl Default for LogConfig {
@@ -50,6 +53,7 @@ impl Default for LogConfig {
                 delete: true,
                 compact: false,
             },
+            is_journaled: false,
         }
     }
 }

@@ -13,6 +13,7 @@ use runtime::sync::Notify;
 use crate::checkpoint::Checkpoint;
 use crate::error::{DirectoryError, DirectoryFailure, WriteError, is_no_space};
 use crate::files::{FileCache, lock, replace_file};
+use crate::journal::Journals;
 use crate::names::{DirectoryEntry, PartitionName, parse_directory};
 use crate::text::{MetaProperties, utf8};
 
@@ -57,6 +58,9 @@ struct Inner {
     unflushed_bytes: AtomicU64,
     has_reserve: AtomicBool,
     was_cleaned_by_kafka: bool,
+    journals: Mutex<Journals>,
+    /// Logs that were opened or made.
+    logs: AtomicU64,
     _lock: FileLock,
 }
 
@@ -159,6 +163,9 @@ impl LogDirectory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             found => found.map(|_| true).map_err(io)?,
         };
+        let nonce = runtime::rng::entropy();
+        let journals = Journals::load(disk, path, &content.partitions, nonce).await;
+        let journals = journals.map_err(io)?;
         let inner = Inner {
             disk: disk.clone(),
             path: path.to_owned(),
@@ -174,6 +181,8 @@ impl LogDirectory {
             unflushed_bytes: AtomicU64::new(0),
             has_reserve: AtomicBool::new(false),
             was_cleaned_by_kafka,
+            journals: Mutex::new(journals),
+            logs: AtomicU64::new(0),
             _lock: lock,
         };
         take_marker(disk, path, &mut content).await.map_err(io)?;
@@ -203,6 +212,15 @@ impl LogDirectory {
     /// of any segment of a compacted log.
     pub(crate) fn was_cleaned_by_kafka(&self) -> bool {
         self.inner.was_cleaned_by_kafka
+    }
+
+    /// A number that no other log of the directory has.
+    pub(crate) fn next_log_number(&self) -> u64 {
+        self.inner.logs.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn journals(&self) -> &Mutex<Journals> {
+        &self.inner.journals
     }
 
     /// The open files of the node.
@@ -334,6 +352,7 @@ impl LogDirectory {
 
     /// Has the checkpoints forget a partition, durably. Those of which the file cannot be written still know it.
     pub(crate) async fn forget_offsets(&self, name: &PartitionName) -> Result<(), WriteError> {
+        self.forget_journaled(name);
         self.high_watermarks().remove(name);
         for checkpoint in [self.recovery_points(), self.log_starts()] {
             let Some(known) = checkpoint.get(name) else {
@@ -431,6 +450,7 @@ impl LogDirectory {
                 self.persist(checkpoint).await?;
             }
         }
+        self.remove_earlier_journals().await?;
         self.restore_reserve().await;
         Ok(())
     }
@@ -489,6 +509,7 @@ impl LogDirectory {
             self.remove_file(&self.path().join(CLEANER_CHECKPOINT))
                 .await?;
         }
+        self.remove_current_journals().await?;
         let marker = self.path().join(CLEAN_SHUTDOWN_MARKER);
         let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
         self.write_file(&marker, Bytes::from(text)).await

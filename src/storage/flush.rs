@@ -14,12 +14,13 @@ use runtime::disk::{Completion, OpenMode};
 use types::Offset;
 
 use crate::error::{DirectoryFailure, is_no_space};
+use crate::journal::{Entry, Journal};
 use crate::log::Shared;
 use crate::names::{FileKind, PARTITION_METADATA, PartitionName};
 use crate::segment::Segment;
 
 /// What a log wants synced. Holds all that is needed; the log is free meanwhile.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[must_use = "nothing is flushed until it is given to a flush"]
 pub struct FlushHandle {
     pub(crate) shared: Arc<Shared>,
@@ -34,6 +35,8 @@ pub struct FlushHandle {
     pub(crate) names_version: Option<u64>,
     /// The partition's directory is new itself.
     pub(crate) is_directory_new: bool,
+    /// What a journal may hold instead, until the segments are synced.
+    pub(crate) entry: Option<Entry>,
 }
 
 impl FlushHandle {
@@ -46,6 +49,33 @@ impl FlushHandle {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+
+    /// What goes into a journal.
+    pub(crate) fn take_entry(&mut self) -> Entry {
+        self.entry.take().expect("it was offered to a journal")
+    }
+
+    /// The journal has no room for it.
+    pub(crate) fn put_back(&mut self, entry: Entry) {
+        self.entry = Some(entry);
+    }
+
+    /// What syncs the segments later.
+    pub(crate) fn for_settlement(&self) -> FlushHandle {
+        assert!(self.entry.is_none(), "the journal has taken it");
+        self.clone()
+    }
+}
+
+/// What has made the appends of a flush durable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Proof {
+    /// The segments were synced.
+    Segments,
+    /// A journal holds them.
+    Journal,
+    /// The segments were synced, for a journal that held them to be filled anew: the flush has ended before.
+    Settlement,
 }
 
 /// The end of a log's flush, for [`crate::Log::complete_flush`].
@@ -54,6 +84,7 @@ impl FlushHandle {
 pub struct FlushedLog {
     pub(crate) handle: FlushHandle,
     pub(crate) result: Result<(), Arc<DirectoryFailure>>,
+    pub(crate) proof: Proof,
 }
 
 impl FlushedLog {
@@ -65,6 +96,11 @@ impl FlushedLog {
     /// The log's generation when the flush was begun.
     pub fn generation(&self) -> u64 {
         self.handle.generation
+    }
+
+    /// Whether the log's segments were synced for a journal's sake: the flush that it belongs to has ended before.
+    pub fn is_settlement(&self) -> bool {
+        self.proof == Proof::Settlement
     }
 
     /// Whether it is a flush of this very log, not of one that had its name before.
@@ -83,55 +119,90 @@ impl FlushedLog {
 
 /// Flushes under way, which end one by one: a slow file delays only its own log.
 ///
-/// Every flush of the set goes on while [`FlushSet::next`] is awaited.
+/// Every flush of the set goes on while [`FlushSet::next`] is awaited. A set with journals is kept as long as its logs.
 pub struct FlushSet {
     started: usize,
     running: Vec<(usize, Pin<Box<dyn Future<Output = FlushedLog>>>)>,
     ended: VecDeque<(usize, FlushedLog)>,
+    /// Size of half a journal, in bytes; 0: there are none.
+    journal_half_bytes: u64,
+    /// By log directory.
+    journals: BTreeMap<PathBuf, Journal>,
 }
 
 impl FlushSet {
-    /// Begins the flushes.
-    pub fn start(handles: Vec<FlushHandle>) -> FlushSet {
-        let mut set = FlushSet {
+    /// An empty set. `journal_half_bytes` is the size of each half of its journals, one for each log directory; with 0
+    /// every flush syncs segments.
+    pub fn new(journal_half_bytes: u64) -> FlushSet {
+        FlushSet {
             started: 0,
             running: Vec::new(),
             ended: VecDeque::new(),
-        };
+            journal_half_bytes,
+            journals: BTreeMap::new(),
+        }
+    }
+
+    /// Begins the flushes; there is no journal.
+    pub fn start(handles: Vec<FlushHandle>) -> FlushSet {
+        let mut set = FlushSet::new(0);
         set.extend(handles);
         set
     }
 
     /// Takes more flushes into the set.
     pub fn extend(&mut self, handles: Vec<FlushHandle>) {
+        let mut direct = Vec::with_capacity(handles.len());
+        for handle in handles {
+            let index = self.started;
+            self.started += 1;
+            let rest = match handle.entry.is_some() && self.journal_half_bytes > 0 {
+                true => self.journal(&handle).offer(index, handle),
+                false => Some(handle),
+            };
+            direct.extend(rest.map(|handle| (index, handle)));
+        }
+        self.sync_segments(direct);
+        // The first poll hands the writes and the syncs to the disk.
+        self.poll_running(&mut Context::from_waker(Waker::noop()));
+    }
+
+    fn journal(&mut self, handle: &FlushHandle) -> &mut Journal {
+        let directory = &handle.shared.directory;
+        let journals = &mut self.journals;
+        if !journals.contains_key(directory.path()) {
+            let journal = Journal::new(directory.clone(), self.journal_half_bytes);
+            journals.insert(directory.path().to_owned(), journal);
+        }
+        journals.get_mut(directory.path()).expect("it is there")
+    }
+
+    fn sync_segments(&mut self, handles: Vec<(usize, FlushHandle)>) {
         // New logs of one directory share the sync of its names.
         let mut parents: BTreeMap<PathBuf, SharedSync> = BTreeMap::new();
-        for handle in handles {
+        for (index, handle) in handles {
             let parent = handle.is_directory_new.then(|| {
                 let directory = &handle.shared.directory;
                 let path = directory.path().to_owned();
                 let start = || SharedSync::new(directory.disk().sync_dir(directory.path()));
                 parents.entry(path).or_insert_with(start).clone()
             });
-            self.running
-                .push((self.started, Box::pin(flush(handle, parent))));
-            self.started += 1;
+            let flush = flush(handle, parent, Proof::Segments);
+            self.running.push((index, Box::pin(flush)));
         }
-        // The first poll hands the syncs to the disk.
-        self.poll_running(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// How many flushes have not been given back.
-    pub fn len(&self) -> usize {
+    /// How many flushes of segments are under way or have not been given back.
+    fn len(&self) -> usize {
         self.running.len() + self.ended.len()
     }
 
-    /// Whether all have been given back.
+    /// Whether nothing is under way, and all that has ended was given back.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.journals.values().all(Journal::is_idle)
     }
 
-    /// The next flush that ends; `None` if there is none left.
+    /// The next flush that ends; `None` if nothing is under way any more.
     pub async fn next(&mut self) -> Option<FlushedLog> {
         poll_fn(|context| self.poll_next(context))
             .await
@@ -143,12 +214,19 @@ impl FlushSet {
             self.poll_running(context);
         }
         match self.ended.pop_front() {
-            None if !self.running.is_empty() => Poll::Pending,
+            None if !self.is_empty() => Poll::Pending,
             ended => Poll::Ready(ended),
         }
     }
 
     fn poll_running(&mut self, context: &mut Context<'_>) {
+        let mut direct = Vec::new();
+        for journal in self.journals.values_mut() {
+            journal.poll(context, &mut self.ended, &mut direct);
+        }
+        if !direct.is_empty() {
+            self.sync_segments(direct);
+        }
         let FlushSet { running, ended, .. } = self;
         running.retain_mut(|(index, future)| match future.as_mut().poll(context) {
             Poll::Ready(flushed) => {
@@ -184,7 +262,7 @@ pub async fn flush_all(handles: Vec<FlushHandle>) -> Vec<FlushedLog> {
 
 /// One sync whose end several flushes of a set wait for.
 #[derive(Clone)]
-struct SharedSync {
+pub(crate) struct SharedSync {
     state: Rc<RefCell<SharedState>>,
 }
 
@@ -221,9 +299,18 @@ impl Future for SharedSync {
     }
 }
 
-async fn flush(handle: FlushHandle, parent: Option<SharedSync>) -> FlushedLog {
+/// Syncs what a handle wants; `parent` is the sync of the log directory's names, if the log is new.
+pub(crate) async fn flush(
+    handle: FlushHandle,
+    parent: Option<SharedSync>,
+    proof: Proof,
+) -> FlushedLog {
     let result = sync(&handle, parent).await;
-    FlushedLog { handle, result }
+    FlushedLog {
+        handle,
+        result,
+        proof,
+    }
 }
 
 /// Syncs that are under way.

@@ -21,6 +21,9 @@ mod flush;
 #[cfg(test)]
 mod full_disk_tests;
 mod index;
+mod journal;
+#[cfg(test)]
+mod journal_tests;
 #[cfg(test)]
 mod kafka_directory_tests;
 #[cfg(test)]
@@ -51,6 +54,7 @@ pub use error::{
 pub use files::{FileCache, replace_file};
 pub use flush::{FlushHandle, FlushSet, FlushedLog, flush_all};
 pub use index::AbortedTransaction;
+pub use journal::{Entry as JournalEntry, journal_entries, journal_place};
 pub use log::{
     AppendBatch, Appended, DeletedLog, Finished, Log, LogJob, Recovered, Retained, Truncated,
     truncate_fenced,

@@ -26,6 +26,9 @@ pub struct Limits {
     /// Bytes of one log directory that may be written and not synced: appends beyond are held back until a flush has
     /// brought them down.
     pub dirty_bytes_max: u64,
+    /// Bytes of each half of a journal, of which a shard has one in each log directory with topics of class *flushed*; 0:
+    /// no journals.
+    pub journal_half_bytes: u64,
     /// Records one metadata operation may write. Kafka: 10,000.
     pub metadata_records_per_operation_max: usize,
 }
@@ -45,6 +48,7 @@ impl Default for Limits {
             producer_id_expiration_ms: 24 * 60 * 60 * 1000,
             producer_id_expiration_check_interval_ms: 10 * 60 * 1000,
             dirty_bytes_max: 256 << 20,
+            journal_half_bytes: 16 << 20,
             metadata_records_per_operation_max: 10_000,
         }
     }

@@ -50,6 +50,14 @@ macro_rules! plants {
 plants! {
     /// An epoch is said to end where the log ends, although later ones began before.
     EpochEndsWithLog = "own",
+    /// A group of a journal is told durable without a sync.
+    JournalNotSynced = "own",
+    /// Half of a journal is filled anew before the segments of what it holds were synced.
+    JournalRecycledUnsettled = "own",
+    /// What a journal holds is not given to the logs that lack it.
+    JournalNotReplayed = "own",
+    /// What a journal holds counts as synced in its segment.
+    JournalTakenForSegments = "own",
     /// An acknowledgement leaves before the flush that it waits for has ended.
     AckBeforeFlush = "83",
     /// Readers are shown records that are written and not flushed.

@@ -140,6 +140,9 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
         );
     }
     expire_producers(draw, &mut set);
+    // Halves that are full after a few groups, after many, and no journal at all.
+    let half = draw.pick(&[8 << 10, 16 << 10, 64 << 10, 256 << 10, 0]);
+    set("internal.journal.half.bytes", half.to_string());
     options
 }
 

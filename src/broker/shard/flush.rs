@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use replica::Input;
-use storage::{FlushSet, FlushedLog};
+use storage::FlushedLog;
 use types::{Now, TopicPartition};
 
 use super::Shard;
@@ -33,7 +33,7 @@ pub(super) fn start_if_needed(core: &Rc<Core>) {
 /// Flushes until nothing waits.
 async fn run(core: Rc<Core>) {
     let wanted = core.with_shard(|shard| Rc::clone(&shard.flush_wanted));
-    let mut set = FlushSet::start(Vec::new());
+    let mut set = core.with_shard(|shard| shard.flush_set.take().expect("only this task takes it"));
     loop {
         let handles = core.with_shard(Shard::begin_flushes);
         if !handles.is_empty() {
@@ -42,7 +42,10 @@ async fn run(core: Rc<Core>) {
             set.extend(handles);
         }
         if set.is_empty() {
-            core.with_shard(|shard| shard.is_flushing = false);
+            core.with_shard(|shard| {
+                shard.is_flushing = false;
+                shard.flush_set = Some(set);
+            });
             return;
         }
         let ended = runtime::select! {
@@ -87,6 +90,13 @@ impl Shard {
         let slot = self.slots.get_mut(&partition).expect("it was just found");
         if !flushed.is_of(&slot.log) {
             // The log of an earlier topic of this name.
+            return;
+        }
+        if flushed.is_settlement() {
+            if flushed.result().is_ok() {
+                slot.log.complete_flush(&flushed);
+                self.note_unwritten_epochs(partition);
+            }
             return;
         }
         slot.is_flushing = false;

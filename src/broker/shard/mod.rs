@@ -27,6 +27,7 @@ use std::sync::Arc;
 use protocol::records::validate::ValidatedBatch;
 use replica::{Acks, Actions, Input, LeaderEpochError, Produce, ProduceError, ProduceOk};
 use runtime::sync::{Notify, oneshot};
+use storage::FlushSet;
 use types::{Mono, Now, PartitionIndex, TopicPartition};
 
 use crate::core::Core;
@@ -75,6 +76,8 @@ pub struct Shard {
     pressure: Pressure,
     is_flushing: bool,
     flush_wanted: Rc<Notify>,
+    /// Taken along by the task that flushes.
+    flush_set: Option<FlushSet>,
     /// The partitions by the names of their directories, which flushes go by.
     names: BTreeMap<storage::PartitionName, TopicPartition>,
     /// Partitions of `__consumer_offsets` whose coordinators are to be loaded, and those being loaded.
@@ -113,6 +116,7 @@ impl Shard {
             node.limits.dirty_bytes_max,
             node.core_count(),
         );
+        let journal_half_bytes = node.limits.journal_half_bytes;
         Shard {
             node,
             pressure,
@@ -124,6 +128,7 @@ impl Shard {
             to_flush: BTreeSet::new(),
             is_flushing: false,
             flush_wanted: Rc::new(Notify::new()),
+            flush_set: Some(FlushSet::new(journal_half_bytes)),
             names: BTreeMap::new(),
             to_load: Vec::new(),
             is_loading: BTreeSet::new(),

@@ -522,6 +522,8 @@ impl Read<'_> {
                 .0
                 .number("producer.id.expiration.check.interval.ms"),
             dirty_bytes_max: size("internal.dirty.bytes.max").unwrap_or(kafka.dirty_bytes_max),
+            journal_half_bytes: size("internal.journal.half.bytes")
+                .unwrap_or(kafka.journal_half_bytes),
             metadata_records_per_operation_max: count(
                 "internal.metadata.records.per.operation.max",
                 kafka.metadata_records_per_operation_max,

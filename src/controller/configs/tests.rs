@@ -6,10 +6,11 @@ use super::*;
 use types::Limits;
 
 /// Keys of ours, and of Kafka's dynamic quotas, that Kafka's definitions lack.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "follower.replication.throttled.rate",
     "internal.dirty.bytes.max",
     "internal.index.interval.bytes",
+    "internal.journal.half.bytes",
     "internal.metadata.records.per.operation.max",
     "internal.producer.id.block.size",
     "internal.segment.bytes",

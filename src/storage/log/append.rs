@@ -190,7 +190,10 @@ impl Plan {
     /// The bytes to write if they all belong into the active segment.
     pub fn take_single_write(&mut self) -> Option<Vec<Bytes>> {
         match &mut self.groups[..] {
-            [group] if group.rolls_to.is_none() => Some(std::mem::take(&mut group.chunks)),
+            [group] if group.rolls_to.is_none() => Some(match self.config.is_journaled {
+                true => group.chunks.clone(),
+                false => std::mem::take(&mut group.chunks),
+            }),
             _ => None,
         }
     }
@@ -246,6 +249,9 @@ fn note_written(core: &mut Core, group: &Group, config: &LogConfig) {
         .last()
         .map_or(core.log_end_offset, BatchHeader::next_offset);
     core.appended_bytes += group.size_bytes;
+    if config.is_journaled {
+        core.captured.extend_from_slice(&group.chunks);
+    }
     core.written.push(segment);
 }
 
@@ -266,6 +272,7 @@ struct Undo {
     log_end_offset: Offset,
     written: usize,
     appended_bytes: u64,
+    captured: usize,
 }
 
 impl Undo {
@@ -277,6 +284,7 @@ impl Undo {
             log_end_offset: core.log_end_offset,
             written: core.written.len(),
             appended_bytes: core.appended_bytes,
+            captured: core.captured.len(),
         }
     }
 
@@ -292,6 +300,7 @@ impl Undo {
         core.log_end_offset = self.log_end_offset;
         core.written.truncate(self.written);
         core.appended_bytes = self.appended_bytes;
+        core.captured.truncate(self.captured);
         if let Some(file) = self.active.slot(FileKind::Log).get() {
             let path = self.active.path(FileKind::Log);
             let cut = file.set_len(size_bytes).await;

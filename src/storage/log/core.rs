@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use runtime::disk::{Completion, Disk, File, OpenMode};
 use types::{Mono, Now, Offset};
 
@@ -16,6 +17,8 @@ use crate::segment::{Segment, SegmentState};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub name: PartitionName,
+    /// No other log of the directory has it.
+    pub number: u64,
     pub path: Arc<Path>,
     pub directory: LogDirectory,
 }
@@ -79,6 +82,8 @@ pub(crate) struct Core {
     pub are_names_changed: bool,
     /// Bytes appended since the log was opened.
     pub appended_bytes: u64,
+    /// What was appended since the last publishing, if a journal may hold it.
+    pub captured: Vec<Bytes>,
     /// Everything up to the log end, names included, has been synced since the last publishing.
     pub is_all_flushed: bool,
     /// Renamed files, and when they may be removed.
@@ -109,6 +114,7 @@ impl Core {
             is_list_changed: true,
             are_names_changed: false,
             appended_bytes: 0,
+            captured: Vec::new(),
             is_all_flushed: false,
             removals: Vec::new(),
         }

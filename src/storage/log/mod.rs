@@ -3,6 +3,7 @@
 mod aborted;
 mod again;
 mod append;
+mod captured;
 #[cfg(test)]
 mod change_tests;
 mod close;
@@ -14,6 +15,7 @@ mod recover;
 mod recover_indexes;
 #[cfg(test)]
 mod recover_tests;
+mod redo;
 mod retention;
 mod scan;
 #[cfg(test)]
@@ -26,11 +28,13 @@ use std::sync::Arc;
 use types::{LeaderEpoch, Now, Offset, Uuid};
 
 use self::append::Plan;
+use self::captured::Captured;
 use self::core::Core;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{AppendError, WriteError};
-use crate::flush::{FlushHandle, FlushedLog};
+use crate::flush::{FlushHandle, FlushedLog, Proof};
+use crate::journal::Entry;
 use crate::names::{FileKind, PartitionName};
 use crate::partition_files::PartitionFiles;
 use crate::segment::Segment;
@@ -65,6 +69,9 @@ pub struct Log {
     /// Rises with each truncation: a flush begun before one proves nothing after it.
     generation: u64,
     flushed_offset: Offset,
+    /// Everything below is synced in the segments; what lies between is in a journal.
+    synced_offset: Offset,
+    captured: Captured,
     /// Bytes appended since the log was opened, and how many of them a completed flush covers.
     appended_bytes: u64,
     flushed_bytes: u64,
@@ -103,6 +110,7 @@ impl Log {
             log_end_offset: core.log_end_offset,
             end_position: core.active().size_bytes(),
         };
+        let log_end_offset = core.log_end_offset;
         Log {
             shared: core.shared.clone(),
             topic_id,
@@ -112,6 +120,8 @@ impl Log {
             published,
             generation: 0,
             flushed_offset,
+            synced_offset: flushed_offset,
+            captured: Captured::new(log_end_offset),
             appended_bytes: 0,
             flushed_bytes: 0,
             unsynced: Vec::new(),
@@ -313,9 +323,9 @@ impl Log {
         published.log_end_offset = core.log_end_offset;
         published.end_position = core.active().size_bytes();
         self.names_version += u64::from(std::mem::take(&mut core.are_names_changed));
-        self.shared
-            .directory
-            .add_unflushed(core.appended_bytes - self.appended_bytes);
+        let appended_bytes = core.appended_bytes - self.appended_bytes;
+        self.shared.directory.add_unflushed(appended_bytes);
+        self.captured.add(appended_bytes, core.captured.drain(..));
         self.appended_bytes = core.appended_bytes;
         for segment in core.written.drain(..) {
             segment.slot(FileKind::Log).set_unsynced(true);
@@ -329,6 +339,8 @@ impl Log {
         }
         if std::mem::take(&mut core.is_all_flushed) {
             self.flushed_offset = core.log_end_offset;
+            self.synced_offset = core.log_end_offset;
+            self.captured = Captured::new(core.log_end_offset);
             self.shared
                 .directory
                 .remove_unflushed(self.unflushed_bytes());
@@ -345,7 +357,10 @@ impl Log {
     /// Begins to flush what has been appended so far: a handle for [`crate::flush_all`], whose answer goes back to
     /// [`Log::complete_flush`]. Several flushes of a log may be under way.
     pub fn begin_flush(&mut self) -> FlushHandle {
+        let names_version = (self.names_version > self.names_synced).then_some(self.names_version);
+        let has_new_names = names_version.is_some() || self.is_directory_unsynced;
         FlushHandle {
+            entry: self.take_entry().filter(|_| !has_new_names),
             shared: self.shared.clone(),
             generation: self.generation,
             end_offset: self.published.log_end_offset,
@@ -360,9 +375,21 @@ impl Log {
                 .segments
                 .last()
                 .map_or(0, |active| active.base_offset()),
-            names_version: (self.names_version > self.names_synced).then_some(self.names_version),
+            names_version,
             is_directory_new: self.is_directory_unsynced,
         }
+    }
+
+    /// What was appended since the last flush was begun, if that one has ended: only then a journal may go on from it.
+    fn take_entry(&mut self) -> Option<Entry> {
+        let (previous_end, chunks) = self.captured.take(self.published.log_end_offset)?;
+        let topic_id = self.topic_id?;
+        (previous_end <= self.flushed_offset).then(|| Entry {
+            name: self.shared.name.clone(),
+            topic_id,
+            previous_end,
+            chunks,
+        })
     }
 
     /// Takes the end of a flush into account; gives the flushed offset. A flush begun before a truncation proves
@@ -376,6 +403,10 @@ impl Log {
         let newly_flushed = handle.appended_bytes.saturating_sub(self.flushed_bytes);
         self.shared.directory.remove_unflushed(newly_flushed);
         self.flushed_bytes += newly_flushed;
+        if flushed.proof == Proof::Journal && !types::planted!(JournalTakenForSegments) {
+            return self.flushed_offset;
+        }
+        self.synced_offset = self.synced_offset.max(handle.end_offset);
         for (segment, size_bytes) in &handle.segments {
             // One that has ended since the flush was begun has its indexes still to be synced.
             let was_ended = segment.base_offset() < handle.active_base_offset;
@@ -409,7 +440,7 @@ impl Log {
             .filter(|segment| !self.is_active(segment));
         let proven = waiting
             .map(|segment| segment.base_offset())
-            .fold(self.flushed_offset.min(self.proven_max), Offset::min);
+            .fold(self.synced_offset.min(self.proven_max), Offset::min);
         let recovery_points = self.shared.directory.recovery_points();
         let known = recovery_points.get(&self.shared.name);
         // Within a segment it need not go back: recovery looks through all of that segment.
@@ -429,7 +460,7 @@ impl Log {
 
     /// Whether the proven offset would be higher if nothing [held](Log::hold_proven_offset) it.
     pub fn is_proven_offset_held(&self) -> bool {
-        self.proven_max < self.flushed_offset
+        self.proven_max < self.synced_offset
     }
 
     /// Begins to replace the epoch history, durably: epochs with their first offsets, in order.

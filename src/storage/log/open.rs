@@ -15,6 +15,7 @@ use super::recover::Recovery;
 use crate::config::LogConfig;
 use crate::directory::LogDirectory;
 use crate::error::{OpenError, WriteError};
+use crate::journal::Entry;
 use crate::names::{
     FileKind, PARTITION_METADATA, PartitionFile, PartitionName, parse_partition_file,
 };
@@ -56,6 +57,17 @@ impl Recovered {
         let epochs = self.epochs.first().filter(|_| !self.was_clean);
         let epochs = epochs.map(|&(_, start_offset)| start_offset);
         epochs.into_iter().chain(self.aborted_from).min()
+    }
+
+    /// What an earlier look at the same log has found and done.
+    fn add(&mut self, earlier: Recovered) {
+        self.proven_offset = earlier.proven_offset;
+        self.checked_bytes += earlier.checked_bytes;
+        self.cut_bytes += earlier.cut_bytes;
+        self.dropped_segments += earlier.dropped_segments;
+        self.dropped_bytes += earlier.dropped_bytes;
+        self.rebuilt_indexes += earlier.rebuilt_indexes;
+        self.cut_reason = self.cut_reason.take().or(earlier.cut_reason);
     }
 }
 
@@ -138,9 +150,12 @@ impl Log {
         }
         remove_all(&shared, content.leftovers.iter().chain(&content.orphans)).await?;
         let topic_id = read_topic_id(&shared).await?;
+        let journaled = directory.journaled(name, topic_id);
+        // Only after a clean stop is there nothing that a journal might add.
+        let was_clean = was_clean && journaled.is_empty();
         let known_start = directory.log_starts().get(name).unwrap_or(0);
         let proven_offset = directory.recovery_points().get(name).unwrap_or(0);
-        let mut recovery = Recovery {
+        let recovery = || Recovery {
             shared: &shared,
             config: &config,
             now,
@@ -152,17 +167,15 @@ impl Log {
                 ..Recovered::default()
             },
             segments: Vec::new(),
-            next_offset: 0,
+            next_offset: content.segments.first().copied().unwrap_or(known_start),
             checked_end: None,
         };
-        recovery.next_offset = content.segments.first().copied().unwrap_or(known_start);
-        recovery.run(&content.segments, was_clean).await?;
         let Recovery {
             segments,
             recovered,
             next_offset,
             ..
-        } = recovery;
+        } = recover(recovery, &content.segments, &journaled).await?;
         let first_base = segments
             .first()
             .map_or(known_start, |first| first.base_offset());
@@ -191,6 +204,7 @@ impl Log {
             log.proven_max = from;
         }
         log.raise_proven_offset();
+        directory.forget_journaled(name);
         Ok((log, recovered))
     }
 
@@ -210,10 +224,33 @@ impl Log {
     }
 }
 
+/// Recovers the segments of these bases, and once more if a journal has added something to them.
+async fn recover<'a>(
+    begin: impl Fn() -> Recovery<'a>,
+    bases: &[Offset],
+    journaled: &[Entry],
+) -> Result<Recovery<'a>, OpenError> {
+    let mut first = begin();
+    let was_clean = first.recovered.was_clean;
+    first.run(bases, was_clean).await?;
+    if journaled.is_empty() || !first.redo(journaled).await? {
+        return Ok(first);
+    }
+    // What was cut off and what was dropped is gone already.
+    let found = first.segments.iter().map(|segment| segment.base_offset());
+    let bases: Vec<Offset> = found.collect();
+    let mut second = begin();
+    second.next_offset = bases.first().copied().unwrap_or(first.next_offset);
+    second.run(&bases, false).await?;
+    second.recovered.add(first.recovered);
+    Ok(second)
+}
+
 fn shared(directory: &LogDirectory, name: &PartitionName) -> Arc<Shared> {
     let path: PathBuf = directory.path().join(name.to_string());
     Arc::new(Shared {
         name: name.clone(),
+        number: directory.next_log_number(),
         path: path.into(),
         directory: directory.clone(),
     })

@@ -1,7 +1,8 @@
 //! The order that durability needs, looked for in a trace.
 //!
 //! * Before an acknowledgement is written to the client, every log that the request wrote has been synced, by a sync
-//!   that began after the write had ended; its name, and its directory's name, too.
+//!   that began after the write had ended, or a journal was written after that and synced; its name, and its directory's
+//!   name, too.
 //! * Every file that is written beside its place (`.tmp`, `.cleaned`) is synced after the last write and before the
 //!   rename, and its directory after the rename.
 //! * Every name made, changed or removed in the data directory is followed by a sync of the folder that it is in.
@@ -74,6 +75,17 @@ impl<'a> Checker<'a> {
         syncs
             .iter()
             .any(|(began, ended)| *began > after && *ended < before)
+    }
+
+    /// Whether a journal was written after line `after`, and synced after that and before line `before`. What it holds
+    /// is not looked at.
+    fn is_journaled(&self, after: usize, before: usize) -> bool {
+        let journals = self.files.iter().filter(|(path, state)| {
+            path.starts_with(&format!("{}/.journal-", self.data)) && !state.is_gone
+        });
+        journals
+            .filter_map(|(path, state)| Some((path, state.written?)))
+            .any(|(path, written)| written > after && self.is_synced(path, written, before))
     }
 
     fn name(&mut self, path: &str, line: usize, is_gone: bool) {
@@ -179,7 +191,7 @@ impl<'a> Checker<'a> {
                 }
                 if let Some(written) = state.written {
                     self.acknowledged += 1;
-                    if !self.is_synced(path, written, line) {
+                    if !self.is_synced(path, written, line) && !self.is_journaled(written, line) {
                         self.complain(
                             line,
                             &format!("{}: answered before {path} was synced", expected.what),

@@ -29,6 +29,13 @@ const MUTANTS: &[Mutant] = &[
         complaint: ".log was synced",
     },
     Mutant {
+        what: "a journal",
+        file: "src/storage/journal/writer.rs",
+        text: "        let synced = file.sync_data().await;",
+        instead: "        let synced: io::Result<()> = Ok(());",
+        complaint: ".log was synced",
+    },
+    Mutant {
         what: "the names in a partition's directory",
         file: "src/storage/flush.rs",
         text: "        syncs.running.push((
