@@ -61,9 +61,6 @@ struct Watch {
     steps: u64,
     /// Answers to producers that wait for all.
     acknowledged: u64,
-    /// When a sync of a log failed, in nanoseconds of the run: what it was to write is gone since, unless a reader has
-    /// it already.
-    dropped_at: Vec<u64>,
 }
 
 /// A machine of a node.
@@ -152,16 +149,10 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
         };
         watch.tell(|| Event::DiskFailed { node, key });
         // A write is answered at once; a sync that fails has its time, and who asked learns of it then.
-        match operation {
-            "write" => watch.tell(|| Event::FailureTold { node, key }),
-            _ => watch.dropped_at.push(now_nanos()),
+        if operation == "write" {
+            watch.tell(|| Event::FailureTold { node, key });
         }
     });
-}
-
-/// Whether a sync of a log failed at these times of the run, in nanoseconds.
-pub fn has_dropped(times: std::ops::RangeInclusive<u64>) -> bool {
-    WATCH.with_borrow(|watch| watch.dropped_at.iter().any(|at| times.contains(at)))
 }
 
 /// A process was told that a sync of its has failed, as the trace tells it.

@@ -237,9 +237,6 @@ impl Actor {
             }
             Err(error) => {
                 self.skip("poll", &error_name(&error));
-                if matches!(error, Error::Records(_)) {
-                    self.context.misread_at.borrow_mut().push(now_nanos());
-                }
                 self.complete(Stage::Fail, body(Vec::new(), Vec::new()));
                 Err(error)
             }

@@ -37,8 +37,6 @@ pub struct Context {
     pub outcomes: RefCell<BTreeMap<String, Outcomes>>,
     /// Operations that could not even be invoked, and what nuisances did, by operation and reason.
     pub skipped: RefCell<BTreeMap<String, u64>>,
-    /// When readers were given a batch with a wrong checksum, in nanoseconds of the run.
-    pub misread_at: RefCell<Vec<u64>>,
     /// Partitions that the judge produced to after healing.
     pub produced: Cell<u64>,
     /// Groups that it looked at.
@@ -78,7 +76,6 @@ impl Context {
             fenced: RefCell::default(),
             outcomes: RefCell::default(),
             skipped: RefCell::default(),
-            misread_at: RefCell::default(),
             produced: Cell::new(0),
             groups_judged: Cell::new(0),
             progress: RefCell::default(),

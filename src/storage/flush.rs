@@ -346,6 +346,31 @@ impl Syncs<'_> {
         }
         Ok(())
     }
+
+    /// Waits for all of them. One that fails is told at once, for what it has dropped may be read until then.
+    async fn wait(&mut self) -> Result<(), Arc<DirectoryFailure>> {
+        let mut running = std::mem::take(&mut self.running);
+        let mut poll_all = |context: &mut Context<'_>| {
+            let mut failed = None;
+            running.retain_mut(
+                |(path, completion)| match Pin::new(completion).poll(context) {
+                    Poll::Pending => true,
+                    Poll::Ready(Err(_)) if types::planted!(SyncErrorBelieved) => false,
+                    Poll::Ready(Err(error)) => {
+                        failed = Some(self.fail("syncing", path, &error));
+                        false
+                    }
+                    Poll::Ready(Ok(())) => false,
+                },
+            );
+            match failed {
+                Some(failure) => Poll::Ready(Err(failure)),
+                None if running.is_empty() => Poll::Ready(Ok(())),
+                None => Poll::Pending,
+            }
+        };
+        poll_fn(&mut poll_all).await
+    }
 }
 
 async fn sync(
@@ -381,12 +406,7 @@ async fn sync(
             shared.disk().sync_dir(&*shared.path),
         ));
     }
-    for (path, completion) in std::mem::take(&mut syncs.running) {
-        match completion.await {
-            Err(_) if types::planted!(SyncErrorBelieved) => {}
-            synced => synced.map_err(|error| syncs.fail("syncing", &path, &error))?,
-        }
-    }
+    syncs.wait().await?;
     if let Some(parent) = parent {
         parent
             .await

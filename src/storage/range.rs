@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use runtime::disk::{Completion, File};
 
+use crate::directory::LogDirectory;
 use crate::segment::Segment;
 
 /// Whole batches in the file of a segment. Its bytes stay as they are as long as the range is held, whatever happens
@@ -15,6 +16,7 @@ pub struct FileRange {
     pub(crate) file: File,
     pub(crate) offset: u64,
     pub(crate) length_bytes: u32,
+    pub(crate) directory: LogDirectory,
     /// Holding the segment keeps truncation from shortening the file.
     pub(crate) _segment: Arc<Segment>,
 }
@@ -35,6 +37,15 @@ impl FileRange {
         self.length_bytes
     }
 
+    /// Refuses a range whose log directory has failed: a failed sync may have dropped what it was to write, and then the
+    /// file holds something else. To be asked after reading, before anything is sent.
+    ///
+    /// # Errors
+    /// The failure.
+    pub fn check(&self) -> io::Result<()> {
+        self.directory.check().map_err(io::Error::other)
+    }
+
     /// Begins to read the range into memory; fewer bytes than it has come only where the file is shorter than it was.
     pub fn begin_read(&self) -> Completion<Bytes> {
         self.file.read_at(self.offset, self.length_bytes as usize)
@@ -43,9 +54,10 @@ impl FileRange {
     /// Reads the range into memory.
     ///
     /// # Errors
-    /// What the system says; `UnexpectedEof` if the file is shorter than it was.
+    /// What the system says, or that its log directory has failed; `UnexpectedEof` if the file is shorter than it was.
     pub async fn read(&self) -> io::Result<Bytes> {
         let bytes = self.begin_read().await?;
+        self.check()?;
         if bytes.len() < self.length_bytes as usize {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -129,6 +129,7 @@ impl Outbox {
                 };
                 self.reading = None;
                 let bytes = read?;
+                range.check()?;
                 if bytes.len() < range.length_bytes() as usize {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
@@ -174,6 +175,7 @@ fn is_short_range(piece: &Piece) -> bool {
 /// Holds the range's segment until all of it is sent.
 async fn send_range(stream: TcpStream, range: FileRange) -> io::Result<()> {
     let length_bytes = u64::from(range.length_bytes());
+    range.check()?;
     stream
         .send_file(range.file(), range.offset(), length_bytes)
         .await

@@ -145,6 +145,7 @@ impl LogView {
         found.ranges.push(FileRange {
             file,
             offset: first.position,
+            directory: self.directory.clone(),
             length_bytes: u32::try_from(length).expect("a segment is shorter than 4 GiB"),
             _segment: segment.clone(),
         });
