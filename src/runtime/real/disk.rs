@@ -7,7 +7,10 @@
 
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::UNIX_EPOCH;
 
@@ -23,6 +26,8 @@ use crate::disk::{
 
 /// Slices that one vectored write takes at most (`IOV_MAX`).
 const WRITE_SLICES_MAX: usize = 1024;
+/// Bytes written to a file after which the kernel is asked to begin with sending them to the disk.
+const WRITEBACK_BYTES: u64 = 256 << 10;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Disk {
@@ -45,6 +50,8 @@ impl Disk {
                 path,
                 pool,
                 sync: Mutex::default(),
+                unsent_bytes: AtomicU64::new(0),
+                is_sending: AtomicBool::new(false),
             }))
         })
     }
@@ -115,6 +122,10 @@ pub(crate) struct File {
     path: PathBuf,
     pool: Arc<Pool>,
     sync: Mutex<SyncState>,
+    /// Bytes written since the kernel was last asked to begin with sending them to the disk.
+    unsent_bytes: AtomicU64,
+    /// Whether it is being asked.
+    is_sending: AtomicBool,
 }
 
 /// The syncs of one file: at most one runs, those asked for meanwhile share the next.
@@ -261,7 +272,36 @@ enum ReadNow {
 
 /// See [`SharedFile::write_at`].
 pub(crate) fn write_at(file: &Arc<File>, offset: u64, parts: Vec<Bytes>) -> Completion<()> {
-    Completion::done(file.write_all(offset, &parts))
+    let written = file.write_all(offset, &parts);
+    let length_bytes: usize = parts.iter().map(Bytes::len).sum();
+    begin_writeback(file, length_bytes as u64);
+    Completion::done(written)
+}
+
+/// Has the kernel begin to send what was written to the disk, whenever enough has come together: a sync then has little
+/// left to do, and what is written meanwhile does not wait behind all of it. It makes nothing durable.
+fn begin_writeback(file: &Arc<File>, length_bytes: u64) {
+    let unsent_bytes = file.unsent_bytes.fetch_add(length_bytes, Relaxed) + length_bytes;
+    if unsent_bytes < WRITEBACK_BYTES || file.is_sending.swap(true, Acquire) {
+        return;
+    }
+    file.unsent_bytes.store(0, Relaxed);
+    let target = Arc::clone(file);
+    // A hint: what it does not do, the next sync does, and tells what goes wrong.
+    let enqueued = file.pool.enqueue(Box::new(move || {
+        send(&target.inner);
+        target.is_sending.store(false, Release);
+    }));
+    if enqueued.is_err() {
+        file.is_sending.store(false, Release);
+    }
+}
+
+/// Begins to write the whole file's dirty pages, without waiting for them.
+#[expect(unsafe_code, reason = "no library has this call")]
+fn send(file: &fs::File) {
+    // SAFETY: the descriptor is open as long as the file is borrowed, and no memory is handed over.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// See [`SharedFile::read_at`].
@@ -382,4 +422,35 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
         length_bytes: known.len(),
         modified_ms,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_sent_to_the_disk_in_pieces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        let file = Arc::new(File {
+            inner: open(&path, OpenMode::Create).expect("it opens"),
+            path,
+            pool: Arc::new(Pool::new()),
+            sync: Mutex::default(),
+            unsent_bytes: AtomicU64::new(0),
+            is_sending: AtomicBool::new(false),
+        });
+        let part = Bytes::from(vec![7; WRITEBACK_BYTES as usize / 3 + 1]);
+        for (index, unsent) in [1, 2, 0].into_iter().enumerate() {
+            let offset = (index * part.len()) as u64;
+            let written = write_at(&file, offset, vec![part.clone()]);
+            crate::task::block_on(written).expect("it is written");
+            let bytes = file.unsent_bytes.load(Relaxed);
+            assert_eq!(bytes, unsent * part.len() as u64, "after write {index}");
+        }
+        assert_eq!(
+            fs::read(&file.path).expect("it reads"),
+            vec![7; 3 * part.len()]
+        );
+    }
 }
