@@ -280,9 +280,9 @@ impl Accumulator {
         drained
     }
 
-    /// All partitions, beginning after the one drained last.
+    /// The partitions that have something to send, beginning after the one drained last.
     fn keys_in_turn(&self) -> Vec<PartitionKey> {
-        let mut keys: Vec<_> = self.queues.keys().cloned().collect();
+        let mut keys = self.waiting_partitions();
         if let Some(last) = &self.last_drained {
             let first = keys.partition_point(|key| key <= last);
             keys.rotate_left(first);
@@ -325,9 +325,9 @@ impl Accumulator {
             return Mono::NEVER;
         }
         self.queues
-            .keys()
-            .filter(|key| leader_of(key) == Some(node))
-            .filter_map(|key| self.moment(key))
+            .iter()
+            .filter(|(key, queue)| !queue.batches.is_empty() && leader_of(key) == Some(node))
+            .filter_map(|(key, _)| self.moment(key))
             .min()
             .unwrap_or(Mono::NEVER)
     }
