@@ -8,7 +8,7 @@ use super::result::metric;
 pub enum Client {
     /// `millrace perf`.
     Ours,
-    /// ProducerPerformance and ConsumerPerformance of Apache Kafka.
+    /// ProducerPerformance, ConsumerPerformance and EndToEndLatency of Apache Kafka.
     Java,
     /// rdkafka_performance.
     Librdkafka,
@@ -54,6 +54,8 @@ pub enum Shape {
     Acknowledged,
     /// At a rate, to a consumer.
     EndToEnd,
+    /// One record at a time, to a consumer: the next is sent when it has come.
+    InTurn,
 }
 
 /// A load of producers.
@@ -262,7 +264,13 @@ fn tiny() -> Vec<Cell> {
 }
 
 fn end_to_end() -> Vec<Cell> {
-    [(1_000, true), (10_000, false), (50_000, true)]
+    let in_turn = Load {
+        client: Client::Java,
+        shape: Shape::InTurn,
+        partitions: 1,
+        ..BULK
+    };
+    let mut cells: Vec<Cell> = [(1_000, true), (10_000, false), (50_000, true)]
         .into_iter()
         .map(|(rate, is_quick)| {
             load(
@@ -277,7 +285,15 @@ fn end_to_end() -> Vec<Cell> {
                 },
             )
         })
-        .collect()
+        .collect();
+    cells.push(load(
+        "w3-in-turn".to_owned(),
+        "W3 end to end, one record of 1 KiB at a time".to_owned(),
+        metric::AVERAGE,
+        true,
+        in_turn,
+    ));
+    cells
 }
 
 fn flushed() -> Vec<Cell> {

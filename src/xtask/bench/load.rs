@@ -64,6 +64,7 @@ impl Load {
             (Shape::Bulk, _) => bulk,
             (Shape::Tiny, _) if self.class == super::cell::Class::Flushed => 5e3,
             (Shape::Tiny, _) => 20e3,
+            (Shape::InTurn, _) => 1e3,
             (Shape::Acknowledged | Shape::EndToEnd, _) => self.rate as f64,
         }
     }
@@ -90,6 +91,9 @@ impl Tools {
     ) -> Result<Done> {
         match load.client {
             Client::Ours => self.ours(load, address, topic, amount.seconds),
+            Client::Java if load.shape == Shape::InTurn => {
+                self.in_turn(load, address, topic, amount)
+            }
             Client::Java => self.java(load, address, topic, amount),
             Client::Librdkafka => self.librdkafka(load, address, topic, amount),
         }
@@ -109,6 +113,7 @@ impl Tools {
         let name = match load.shape {
             Shape::EndToEnd => "latency",
             Shape::Bulk | Shape::Tiny | Shape::Acknowledged => "produce",
+            Shape::InTurn => bail!("millrace perf is an open loop"),
         };
         let mut command = self.perf(address, name, topic, seconds);
         let (producers, size) = (load.producers.to_string(), load.size_bytes.to_string());
@@ -130,6 +135,7 @@ impl Tools {
                 command.args(["--rate", &load.rate.to_string()]);
                 command.args(["--warmup-seconds", &warm_up.to_string()]);
             }
+            Shape::InTurn => unreachable!("refused above"),
         }
         let said = said(&mut command)?;
         let distributions: &[(&str, Names)] = match load.shape {
@@ -173,6 +179,25 @@ impl Tools {
         })
     }
 
+    fn in_turn(
+        &self,
+        load: &Load,
+        address: SocketAddr,
+        topic: &str,
+        amount: Amount,
+    ) -> Result<Done> {
+        let mut command = self.tool("EndToEndLatency", amount.seconds);
+        command.args(["--bootstrap-server", &address.to_string()]);
+        command.args(["--topic", topic, "--producer-acks", "all"]);
+        command.args(["--num-records", &amount.records.to_string()]);
+        command.args(["--record-size", &load.size_bytes.to_string()]);
+        let said = said(&mut command)?;
+        let (records, size_bytes) = (amount.records, load.size_bytes);
+        let told = tools::end_to_end_latency(&said, records, size_bytes, metric::AVERAGE)?;
+        let records = told.records;
+        Ok(Done { told, records })
+    }
+
     fn librdkafka(
         &self,
         load: &Load,
@@ -199,7 +224,7 @@ impl Tools {
                     command.args(["-X", "linger.ms=0", "-X", "batch.num.messages=1"]);
                     command.args(["-X", "max.in.flight=5"]);
                 }
-                Shape::Acknowledged | Shape::EndToEnd => {
+                Shape::Acknowledged | Shape::EndToEnd | Shape::InTurn => {
                     bail!("rdkafka_performance polls at a rate: no latency is measured by it")
                 }
             }

@@ -12,6 +12,7 @@ pub mod metric {
     pub const CPU_PER_GB: &str = "broker CPU-s/GB";
     pub const CPU_PER_REQUEST: &str = "broker CPU-us/record";
     pub const CLIENT_CPU: &str = "client CPU-s";
+    pub const AVERAGE: &str = "average ms";
     pub const P50: &str = "p50 ms";
     pub const P99: &str = "p99 ms";
     pub const P999: &str = "p99.9 ms";
@@ -32,12 +33,13 @@ pub mod metric {
     pub const PRODUCE_P99_BEFORE: &str = "produce p99 before ms";
     pub const PRODUCE_P99_DURING: &str = "produce p99 during ms";
     /// In the order in which they are told.
-    pub const ALL: [&str; 24] = [
+    pub const ALL: [&str; 25] = [
         MEGABYTES,
         RECORDS,
         CPU_PER_GB,
         CPU_PER_REQUEST,
         FLUSHES,
+        AVERAGE,
         P50,
         P99,
         P999,

@@ -73,6 +73,27 @@ pub fn producer_performance(text: &str, size_bytes: usize, names: Names) -> Resu
     })
 }
 
+/// Reads what EndToEndLatency says at its end; its percentiles are whole milliseconds, so they say nothing.
+pub fn end_to_end_latency(
+    text: &str,
+    records: u64,
+    size_bytes: usize,
+    name: &'static str,
+) -> Result<Told> {
+    let line = text
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("Avg latency:"))
+        .with_context(|| format!("EndToEndLatency gave no average: {}", tail(text)))?;
+    let millis = before(line, " ms").context("milliseconds")?;
+    Ok(Told {
+        records: records as f64,
+        bytes: records as f64 * size_bytes as f64,
+        seconds: records as f64 * millis / 1e3,
+        times: vec![(name, millis)],
+    })
+}
+
 /// Reads the summary of `rdkafka_performance -P`.
 pub fn rdkafka_produce(text: &str, size_bytes: usize) -> Result<Told> {
     let line = text
@@ -185,6 +206,15 @@ mod tests {
         let told = producer_performance(&format!("{text}{steady}"), 1024, NAMES);
         assert_eq!(told.expect("a summary").records, 180_000.0);
         assert!(producer_performance("Exception", 1, NAMES).is_err());
+    }
+
+    #[test]
+    fn end_to_end_latency_says_an_average() {
+        let text = "0\t12.5\nAvg latency: 0.2500 ms\nPercentiles: 50th = 0, 99th = 1, 99.9th = 4\n";
+        let told = end_to_end_latency(text, 4_000, 1024, "average ms").expect("an average");
+        assert_eq!((told.records, told.seconds), (4_000.0, 1.0));
+        assert_eq!(told.times, [("average ms", 0.25)]);
+        assert!(end_to_end_latency("Exception", 1, 1, "average ms").is_err());
     }
 
     #[test]
