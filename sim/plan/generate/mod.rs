@@ -140,10 +140,14 @@ fn options(draw: &mut Draw) -> BTreeMap<String, String> {
         );
     }
     expire_producers(draw, &mut set);
-    // Halves that are full after a few groups, after many, and no journal at all.
+    size_journals(draw, &mut set);
+    options
+}
+
+/// Halves that are full after a few groups, after many, and no journal at all.
+fn size_journals(draw: &mut Draw, set: &mut impl FnMut(&str, String)) {
     let half = draw.pick(&[8 << 10, 16 << 10, 64 << 10, 256 << 10, 0]);
     set("internal.journal.half.bytes", half.to_string());
-    options
 }
 
 /// One plan in five forgets producers, after longer than any client tries to deliver: who sends again is still known.
