@@ -137,10 +137,15 @@ pub fn log_damaged(key: Key, is_overwritten: bool) {
     WATCH.with_borrow_mut(|watch| watch.tell(|| damaged));
 }
 
+/// Whether a log is lost without this file: its batches, or of which topic they are.
+fn holds_a_log(file: &str) -> bool {
+    file.ends_with(".log") || file.ends_with("partition.metadata")
+}
+
 /// A file operation met a fault, as the trace tells it.
 pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
     // What does not fit is refused cleanly; reads and names promise nothing.
-    if effect != "eio" || !matches!(operation, "write" | "sync") || !file.ends_with(".log") {
+    if effect != "eio" || !matches!(operation, "write" | "sync") || !holds_a_log(file) {
         return;
     }
     WATCH.with_borrow_mut(|watch| {
@@ -157,7 +162,7 @@ pub fn disk_fault(number: u64, effect: &str, operation: &str, file: &str) {
 
 /// A process was told that a sync of its has failed, as the trace tells it.
 pub fn failure_told(number: u64, file: &str) {
-    if !file.ends_with(".log") {
+    if !holds_a_log(file) {
         return;
     }
     WATCH.with_borrow_mut(|watch| {
