@@ -290,7 +290,7 @@ fn end_to_end() -> Vec<Cell> {
         "w3-in-turn".to_owned(),
         "W3 end to end, one record of 1 KiB at a time".to_owned(),
         metric::AVERAGE,
-        true,
+        false,
         in_turn,
     ));
     cells
@@ -478,7 +478,7 @@ mod tests {
         };
         assert_eq!(count(&[], Mode::Full), cells.len());
         assert!(count(&[], Mode::Quick) < cells.len());
-        assert_eq!(count(&["W3"], Mode::Full), 3);
+        assert_eq!(count(&["W3"], Mode::Full), 4);
         assert_eq!(count(&["w3"], Mode::Quick), 2);
         assert_eq!(count(&["w3-10k"], Mode::Quick), 1);
         assert_eq!(count(&["w1-1KiB-16p-java"], Mode::Quick), 1);
