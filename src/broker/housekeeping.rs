@@ -18,12 +18,11 @@ const UNLINK_INTERVAL_MS: i64 = 5_000;
 pub async fn run(core: Rc<Core>) {
     let start = core.now().mono;
     let mut retention_due = start.plus_millis(RETENTION_DELAY_MS);
-    let watermark_interval_ms = core
-        .node
-        .settings
-        .high_watermark_checkpoint_interval_ms
-        .max(1);
+    let settings = &core.node.settings;
+    let watermark_interval_ms = settings.high_watermark_checkpoint_interval_ms.max(1);
     let mut watermark_due = start.plus_millis(watermark_interval_ms);
+    let settle_interval_ms = settings.flush_offset_checkpoint_interval_ms.max(1);
+    let mut settle_due = start.plus_millis(settle_interval_ms);
     let mut unlink_due = start.plus_millis(UNLINK_INTERVAL_MS);
     loop {
         runtime::select! {
@@ -38,6 +37,10 @@ pub async fn run(core: Rc<Core>) {
         let now = core.now();
         if due(&mut retention_due, now.mono, retention_interval_ms(&core)) {
             core.with_shard(|shard| shard.retain_all());
+            core.drain_shard();
+        }
+        if due(&mut settle_due, now.mono, settle_interval_ms) {
+            core.with_shard(|shard| shard.settle_journaled());
             core.drain_shard();
         }
         if due(&mut watermark_due, now.mono, watermark_interval_ms) {

@@ -7,7 +7,7 @@ use types::ErrorCode;
 
 use crate::groups::{all_committed, commit_to, coordinated};
 use crate::harness::{Broker, Data, Options, batch, code, fetch_request, run, until};
-use crate::storage::{SEGMENT, change, proven, proven_and_killed};
+use crate::storage::{SEGMENT, change, proven, proven_and_killed, settled};
 
 fn flip_the_middle(path: &Path) {
     change(path, |content| {
@@ -166,7 +166,7 @@ fn a_lost_index_of_aborted_transactions_is_rebuilt() {
 #[test]
 fn offsets_of_topics_deleted_meanwhile_are_forgotten() {
     run(async {
-        let options = Options::default().with("offsets.topic.num.partitions", "1");
+        let options = settled().with("offsets.topic.num.partitions", "1");
         let broker = Broker::with(options).await;
         let mut kafka = broker.kafka().await;
         coordinated(&broker, "group").await;

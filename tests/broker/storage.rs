@@ -69,6 +69,11 @@ fn a_directory_serves_one_node_at_a_time() {
     });
 }
 
+/// Options of a broker that leaves nothing to its journal for long.
+pub fn settled() -> Options {
+    Options::default().with("log.flush.offset.checkpoint.interval.ms", "1")
+}
+
 /// Waits until the recovery point of a partition is written down.
 pub async fn proven(broker: &Broker, topic: &str, offset: i64) {
     let file = broker.path().join("data/recovery-point-offset-checkpoint");
@@ -90,7 +95,9 @@ pub const SEGMENT: &str = "00000000000000000000.log";
 
 /// A node killed after it had written down that five batches of each of two topics are on disk.
 pub async fn proven_and_killed() -> Data {
-    let broker = Broker::new().await;
+    // A journal might have what is damaged.
+    let options = Options::default().with("internal.journal.half.bytes", "0");
+    let broker = Broker::with(options).await;
     let mut kafka = broker.kafka().await;
     for topic in ["damaged", "whole"] {
         kafka.create(topic, 1, &[]).await;

@@ -41,6 +41,9 @@ pub struct Settings {
     pub listen_backlog: u32,
     /// How often high watermarks are written down, in milliseconds (`replica.high.watermark.checkpoint.interval.ms`).
     pub high_watermark_checkpoint_interval_ms: i64,
+    /// How often what only a journal has is synced in the segments, in milliseconds
+    /// (`log.flush.offset.checkpoint.interval.ms`).
+    pub flush_offset_checkpoint_interval_ms: i64,
     /// Largest fetch answer, in bytes (`fetch.max.bytes`).
     pub fetch_bytes_max: u64,
     /// Partitions in one answer to DescribeTopicPartitions.

@@ -258,6 +258,7 @@ fn settings(file: &StaticConfig) -> Settings {
         idle_ms_max: (idle_ms >= 0).then_some(idle_ms),
         listen_backlog: u32::try_from(file.sockets.listen_backlog).expect("validated"),
         high_watermark_checkpoint_interval_ms: file.high_watermark_checkpoint_interval_ms,
+        flush_offset_checkpoint_interval_ms: file.flush_offset_checkpoint_interval_ms,
         fetch_bytes_max: u64::try_from(file.fetch_bytes_max).expect("validated"),
         described_partitions_max: usize::try_from(file.request_partition_size_limit)
             .expect("validated"),

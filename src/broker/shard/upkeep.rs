@@ -27,6 +27,15 @@ impl Shard {
         }
     }
 
+    /// Has every log synced that has flushed records in a journal alone: then recovery may begin behind them.
+    pub fn settle_journaled(&mut self) {
+        for (partition, slot) in &mut self.slots {
+            if slot.log.settle() {
+                self.to_flush.insert(*partition);
+            }
+        }
+    }
+
     /// Notes every high watermark in its directory's checkpoint.
     pub fn note_high_watermarks(&self) {
         for slot in self.slots.values() {

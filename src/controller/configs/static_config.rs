@@ -167,6 +167,8 @@ pub struct StaticConfig {
     pub log_retention_check_interval_ms: i64,
     /// How often high watermarks are written down, in milliseconds.
     pub high_watermark_checkpoint_interval_ms: i64,
+    /// How often what only a journal has is synced in the segments, in milliseconds.
+    pub flush_offset_checkpoint_interval_ms: i64,
     /// The network side.
     pub sockets: SocketLimits,
     /// Groups.
@@ -253,6 +255,8 @@ impl StaticConfig {
             log_retention_check_interval_ms: view.number("log.retention.check.interval.ms"),
             high_watermark_checkpoint_interval_ms: view
                 .number("replica.high.watermark.checkpoint.interval.ms"),
+            flush_offset_checkpoint_interval_ms: view
+                .number("log.flush.offset.checkpoint.interval.ms"),
             sockets: read.sockets(),
             groups: read.groups(),
             offsets_topic: InternalTopic {

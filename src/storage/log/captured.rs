@@ -39,6 +39,12 @@ impl Captured {
             .extend(chunks.inspect(|chunk| self.kept_bytes += chunk.len() as u64));
     }
 
+    /// Keeps nothing of what comes before the next flush is begun.
+    pub fn discard(&mut self) {
+        self.chunks = Vec::new();
+        self.appended_bytes = ENTRY_BYTES_MAX + 1;
+    }
+
     /// Ends with a flush that reaches `end`: where the log ended before, and all that was appended since; nothing if
     /// there is nothing or not all of it is kept.
     pub fn take(&mut self, end: Offset) -> Option<(Offset, Vec<Bytes>)> {
@@ -72,6 +78,10 @@ mod tests {
         captured.add(1, chunk(1));
         assert_eq!(captured.take(13), None, "too much");
         captured.add(1, chunk(1));
-        assert_eq!(captured.take(15).map(|(from, _)| from), Some(13));
+        captured.discard();
+        captured.add(1, chunk(1));
+        assert_eq!(captured.take(15), None, "it was discarded");
+        captured.add(1, chunk(1));
+        assert_eq!(captured.take(17).map(|(from, _)| from), Some(15));
     }
 }

@@ -392,6 +392,15 @@ impl Log {
         })
     }
 
+    /// Has the next flush sync the segments, if a part of what is flushed is in a journal alone; whether that is so.
+    pub fn settle(&mut self) -> bool {
+        let is_due = self.synced_offset < self.flushed_offset;
+        if is_due {
+            self.captured.discard();
+        }
+        is_due
+    }
+
     /// Takes the end of a flush into account; gives the flushed offset. A flush begun before a truncation proves
     /// nothing, and a failed one has closed the log directory.
     pub fn complete_flush(&mut self, flushed: &FlushedLog) -> Offset {
