@@ -80,7 +80,7 @@ fn what_must_come_after_healing_is_missed_if_it_does_not() {
         ),
         (
             "links are too slow for a group to settle",
-            |plan| plan.link.bytes_per_second = 300,
+            |plan| plan.link.bytes_per_second = 200,
             "L7",
         ),
     ];
